@@ -1,0 +1,4 @@
+//! YAML files -> a typed, checked model: hosts, groups, patterns, repos, agents, policy.
+
+pub mod units;
+pub mod yaml;

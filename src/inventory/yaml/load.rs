@@ -1,0 +1,279 @@
+//! The loader: bytes of a file -> one [`Node`], or a [`Diagnostic`] that names the place. Bounded in time and memory.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_yaml::granit_parser::{self as granit, Event, Parser, ScalarStyle};
+
+use super::node::{Entry, Node, Value};
+use crate::error::{Diagnostic, SourceFile, Span};
+
+/// The largest file that is read, in bytes. A 95 MB file costs a parser seconds and gigabytes; no inventory is so long.
+pub const MAX_FILE_BYTES: u64 = 8 << 20;
+
+/// How many nodes a document may have after its aliases are followed: an alias bomb has billions, an 8 MiB file of
+/// one-character items 4 million.
+const MAX_NODES: u64 = 5_000_000;
+
+/// How deep collections may nest.
+const MAX_DEPTH: usize = 255;
+
+/// Reads `path` whole.
+///
+/// # Errors
+/// When it cannot be read, is over [`MAX_FILE_BYTES`], is not UTF-8 or holds a NUL.
+pub fn read(path: &Path) -> Result<Arc<SourceFile>, Diagnostic> {
+    let shown = path.display();
+    let cannot = |error: std::io::Error| Diagnostic::error(format!("cannot read {shown}: {error}"));
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(Diagnostic::error(format!("{shown} is larger than {} MiB", MAX_FILE_BYTES >> 20))
+            .help("an inventory file is text that people write; move data elsewhere"));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
+        Diagnostic::error(format!("{shown}:{line}: not UTF-8 at byte {at}")).help("save the file as UTF-8")
+    })?;
+    let source = Arc::new(SourceFile { path: path.to_path_buf(), text });
+    if let Some(at) = source.text.find('\0') {
+        let before = source.text.get(..at).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let span = Span { line, column, start: at, end: at + 1 };
+        return Err(Diagnostic::error("a NUL character in a text file").at(&source, span).help("remove it"));
+    }
+    Ok(source)
+}
+
+/// Parses the one document in `source`; `None` when it is empty or holds only comments.
+///
+/// # Errors
+/// At the first syntax error, duplicate key, unknown alias or second document, and when the document nests deeper
+/// than 255 levels or grows past 5 million nodes through its aliases.
+pub fn parse(source: &Arc<SourceFile>) -> Result<Option<Arc<Node>>, Diagnostic> {
+    let options = granit::options! {
+        emit_comments: false,
+        flow_nesting_limit: MAX_DEPTH,
+        block_nesting_limit: MAX_DEPTH,
+        bom_inside_document_as_content: true,
+        block_scalar_eof_without_line_feed: true,
+    };
+    let mut builder =
+        Builder { source, offsets: Offsets::new(&source.text), stack: Vec::new(), anchors: HashMap::new(), root: None };
+    for next in Parser::new_from_str_with_options(&source.text, options) {
+        let (event, span) = next.map_err(|error| builder.syntax(&error))?;
+        builder.event(event, &span)?;
+    }
+    Ok(builder.root.map(|sized| sized.node))
+}
+
+/// Character offsets -> byte offsets, since the parser counts characters.
+struct Offsets<'a> {
+    text: &'a str,
+    ascii: bool,
+}
+
+impl<'a> Offsets<'a> {
+    fn new(text: &'a str) -> Self {
+        Offsets { text, ascii: text.is_ascii() }
+    }
+
+    fn byte(&self, marker: &granit::Marker) -> usize {
+        match marker.byte_offset() {
+            Some(byte) => byte.min(self.text.len()),
+            None if self.ascii => marker.index().min(self.text.len()),
+            None => self.text.char_indices().nth(marker.index()).map_or(self.text.len(), |(at, _)| at),
+        }
+    }
+}
+
+/// A node with the number of nodes that it stands for once its aliases are followed.
+#[derive(Clone)]
+struct Sized {
+    node: Arc<Node>,
+    count: u64,
+}
+
+/// A collection whose end has not come.
+struct Open {
+    mapping: bool,
+    anchor: usize,
+    tag: Option<String>,
+    span: Span,
+    items: Vec<Sized>,
+}
+
+struct Builder<'a> {
+    source: &'a Arc<SourceFile>,
+    offsets: Offsets<'a>,
+    stack: Vec<Open>,
+    anchors: HashMap<usize, Sized>,
+    root: Option<Sized>,
+}
+
+impl Builder<'_> {
+    fn span(&self, span: &granit::Span) -> Span {
+        let start = self.offsets.byte(&span.start);
+        let end = self.offsets.byte(&span.end).max(start);
+        Span { line: span.start.line(), column: span.start.col() + 1, start, end }
+    }
+
+    fn error(&self, message: impl Into<String>, span: Span) -> Diagnostic {
+        Diagnostic::error(message).at(self.source, span)
+    }
+
+    fn syntax(&self, error: &granit::ScanError) -> Diagnostic {
+        let marker = error.marker();
+        let start = self.offsets.byte(marker);
+        let span = Span { line: marker.line(), column: marker.col() + 1, start, end: start };
+        let line = self.source.text.lines().nth(marker.line().saturating_sub(1)).unwrap_or_default();
+        let hint = if line.trim_start_matches(' ').starts_with('\t') {
+            "YAML is indented with spaces, never with tabs"
+        } else if line.contains("{{") {
+            "a value that begins with `{{` must be quoted: \"{{ ... }}\""
+        } else {
+            "look at the indentation, the colons and the quotes of this line and the one above"
+        };
+        self.error(format!("this is not YAML: {}", error.info()), span).help(hint)
+    }
+
+    fn event(&mut self, event: Event<'_>, at: &granit::Span) -> Result<(), Diagnostic> {
+        match event {
+            Event::DocumentStart(..) if self.root.is_some() => {
+                let span = self.span(at);
+                Err(self.error("a second document in the file", span).help("keep one document: remove the `---`"))
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let value = Value::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain };
+                let node = Node { value, span: self.span(at), tag: tag.map(|tag| tag_text(&tag)) };
+                self.finish(Sized { node: Arc::new(node), count: 1 }, anchor)
+            }
+            Event::SequenceStart(_, anchor, tag) => self.open(false, anchor, tag.map(|tag| tag_text(&tag)), at),
+            Event::MappingStart(_, anchor, tag) => self.open(true, anchor, tag.map(|tag| tag_text(&tag)), at),
+            Event::SequenceEnd | Event::MappingEnd => self.close(),
+            Event::Alias(id) => match self.anchors.get(&id).cloned() {
+                Some(target) => self.finish(target, 0),
+                None => {
+                    let span = self.span(at);
+                    Err(self.error("an alias inside the very node that it names", span))
+                }
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn open(&mut self, mapping: bool, anchor: usize, tag: Option<String>, at: &granit::Span) -> Result<(), Diagnostic> {
+        let span = self.span(at);
+        if self.stack.len() >= MAX_DEPTH {
+            return Err(self.error(format!("nested deeper than {MAX_DEPTH} levels"), span));
+        }
+        self.stack.push(Open { mapping, anchor, tag, span, items: Vec::new() });
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Diagnostic> {
+        let Some(open) = self.stack.pop() else { return Ok(()) };
+        let count = open.items.iter().fold(1u64, |sum, item| sum.saturating_add(item.count));
+        let value = if open.mapping {
+            Value::Mapping(self.mapping(open.items)?)
+        } else {
+            Value::Sequence(open.items.into_iter().map(|item| item.node).collect())
+        };
+        let node = Node { value, span: open.span, tag: open.tag };
+        self.finish(Sized { node: Arc::new(node), count }, open.anchor)
+    }
+
+    fn finish(&mut self, sized: Sized, anchor: usize) -> Result<(), Diagnostic> {
+        if sized.count > MAX_NODES {
+            return Err(self
+                .error(format!("more than {MAX_NODES} values once the aliases are followed"), sized.node.span)
+                .help("write the values out, or use fewer aliases of aliases"));
+        }
+        if anchor != 0 {
+            self.anchors.insert(anchor, sized.clone());
+        }
+        match self.stack.last_mut() {
+            Some(open) => open.items.push(sized),
+            None => self.root = Some(sized),
+        }
+        Ok(())
+    }
+
+    /// Pairs up the items of a mapping, refuses a key that stands twice, and merges `<<` as PyYAML does: merged
+    /// entries come first, the mapping's own keys win, and of several merged mappings the first wins.
+    fn mapping(&self, items: Vec<Sized>) -> Result<Vec<Entry>, Diagnostic> {
+        let mut own: Vec<Entry> = Vec::with_capacity(items.len() / 2);
+        let mut seen: HashMap<String, Span> = HashMap::new();
+        let mut merges: Vec<Arc<Node>> = Vec::new();
+        let mut items = items.into_iter();
+        while let (Some(key), Some(value)) = (items.next(), items.next()) {
+            let (key, value) = (key.node, value.node);
+            if is_merge_key(&key) {
+                merges.push(value);
+                continue;
+            }
+            if let Some(text) = key.as_text()
+                && let Some(first) = seen.insert(text.to_owned(), key.span)
+            {
+                return Err(self
+                    .error(format!("the key `{text}` stands twice"), key.span)
+                    .help(format!("it stands first in line {}; remove one of the two", first.line)));
+            }
+            own.push((key, value));
+        }
+        if merges.is_empty() {
+            return Ok(own);
+        }
+        let mut entries: Vec<Entry> = Vec::new();
+        for merge in merges {
+            let sources: Vec<&Arc<Node>> = match &merge.value {
+                Value::Sequence(list) => list.iter().rev().collect(),
+                _ => vec![&merge],
+            };
+            for source in sources {
+                let Some(merged) = source.as_mapping() else {
+                    return Err(self
+                        .error(format!("`<<` merges mappings, and this is {}", source.kind()), source.span)
+                        .help("merge an alias of a mapping: `<<: *name`"));
+                };
+                entries.extend(merged.iter().cloned());
+            }
+        }
+        entries.extend(own);
+        // A later entry wins but stands where its key stood first, as in a Python dict.
+        let mut at: HashMap<String, usize> = HashMap::new();
+        let mut out: Vec<Entry> = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            let place = key.as_text().and_then(|text| at.get(text)).copied();
+            match place.and_then(|index| out.get_mut(index)) {
+                Some(entry) => entry.1 = value,
+                None => {
+                    if let Some(text) = key.as_text() {
+                        at.insert(text.to_owned(), out.len());
+                    }
+                    out.push((key, value));
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn is_merge_key(key: &Node) -> bool {
+    match &key.value {
+        Value::Scalar { text, plain } => {
+            key.tag.as_deref() == Some("tag:yaml.org,2002:merge") || (*plain && key.tag.is_none() && text == "<<")
+        }
+        _ => false,
+    }
+}
+
+fn tag_text(tag: &granit::Tag) -> String {
+    let (handle, suffix) = tag.parts();
+    format!("{handle}{suffix}")
+}

@@ -1,0 +1,1 @@
+//! Local history in SQLite: what `status` and `events` read.

@@ -1,0 +1,1 @@
+//! Pure decisions: no I/O and no clock. Everything is an argument, time too.

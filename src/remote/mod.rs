@@ -1,0 +1,1 @@
+//! What runs on a host, as pure text in and out.

@@ -1,0 +1,3 @@
+//! The only place that prints: text, tables, progress, JSON.
+
+pub mod diagnostic;

@@ -1,0 +1,1 @@
+//! One wake, start to end.
