@@ -1,1 +1,4 @@
 //! The only place that opens sockets to hosts.
+
+pub mod exec;
+pub mod local;

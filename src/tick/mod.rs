@@ -1,1 +1,3 @@
 //! One wake, start to end.
+
+pub mod lock;
