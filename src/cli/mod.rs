@@ -1,5 +1,7 @@
 //! One file per verb: its arguments, then a short handler.
 
+pub mod global;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
