@@ -1,1 +1,3 @@
 //! What runs on a host, as pure text in and out.
+
+pub mod check;
