@@ -131,3 +131,20 @@ fn versioned(kind: &str, value: Value) -> Value {
     }
     Value::Object(object)
 }
+
+/// Sends the program's own log to stderr: nothing at 0, then what is done, how, and everything.
+pub fn log_to_stderr(verbosity: u8, color: bool) {
+    let level = match verbosity {
+        0 => return,
+        1 => "factory=info",
+        2 => "factory=debug",
+        _ => "factory=trace,russh=debug",
+    };
+    // A second call, in a test say, changes nothing.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(level)
+        .with_ansi(color)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .try_init();
+}
