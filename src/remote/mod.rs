@@ -1,1 +1,4 @@
 //! What runs on a host, as pure text in and out.
+
+pub mod probe;
+pub mod sample;
