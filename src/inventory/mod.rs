@@ -2,5 +2,6 @@
 
 pub mod allow;
 pub mod locate;
+pub mod policy;
 pub mod units;
 pub mod yaml;
