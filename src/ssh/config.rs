@@ -133,7 +133,7 @@ impl Config {
     ///
     /// # Errors
     /// What is missing or makes no sense in the answer.
-    fn to_target(self, name: &str, home: &Home) -> Result<Target, String> {
+    fn into_target(self, name: &str, home: &Home) -> Result<Target, String> {
         let host = self.set("hostname").ok_or("no HostName")?.to_owned();
         let port = match self.get("port") {
             None => PORT,
@@ -210,7 +210,7 @@ impl Asker {
         }
         arguments.extend(wanted.arguments());
         let answer = self.run(&wanted.name, arguments).await?;
-        Config::parse(&answer).to_target(&wanted.name, &self.home).map_err(|problem| {
+        Config::parse(&answer).into_target(&wanted.name, &self.home).map_err(|problem| {
             Error::new(Exit::Unreachable, format!("host `{}`: `ssh -G` answered with {problem}", wanted.name))
                 .help(format!("look at the answer: ssh -G {}", wanted.asked()))
         })
