@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use super::global::Global;
 use crate::error::{Diagnostics, Error, Level, Result};
 use crate::inventory::Inventory;
-use crate::inventory::hosts::Host;
+use crate::inventory::hosts::{Connection, Host};
 use crate::inventory::locate::{Found, Location, Search, locate};
 use crate::render::Ui;
-use crate::tick::observe::Bounds;
+use crate::remote::probe::Request;
+use crate::tick::observe::{Bounds, Reach, Target};
 
-/// How long a sweep may take (DESIGN: "a sweep ends after 45 s").
+/// How long a sweep may take: who has not answered by then is missed.
 const SWEEP: std::time::Duration = std::time::Duration::from_secs(45);
 
 /// What every verb is given.
@@ -68,6 +69,37 @@ impl Context {
         }
     }
 
+    /// The state directory, and the hosts that `--limit` leaves, for verbs that read local state alone: they also work
+    /// when the inventory is broken or away, as long as it is clear which state is meant.
+    pub fn state_and_hosts(&self) -> Result<(PathBuf, Option<Vec<String>>)> {
+        if let (Some(state), None) = (&self.global.state, &self.global.limit) {
+            return Ok((state.clone(), None));
+        }
+        let mut problems = Diagnostics::default();
+        let inventory = match self.locate() {
+            Ok(location) => Inventory::load(location, &mut problems).ok_or_else(|| {
+                Error::inventory("the inventory cannot be used").with(problems).help("`--state DIR` names the state to read")
+            }),
+            Err(error) => Err(error),
+        };
+        match inventory {
+            Ok(inventory) => {
+                let names = || self.hosts(&inventory).map(|hosts| hosts.iter().map(|host| host.name.clone()).collect());
+                let hosts = self.global.limit.as_ref().map(|_| names()).transpose()?;
+                Ok((self.state_dir(&inventory.settings.fleet)?, hosts))
+            }
+            Err(error) if self.global.limit.is_some() => Err(error),
+            Err(error) => {
+                let fleets = std::fs::read_dir(self.state_home()?).into_iter().flatten().flatten();
+                let states: Vec<PathBuf> =
+                    fleets.map(|entry| entry.path()).filter(|path| path.join("journal.db").is_file()).collect();
+                let [only] = states.as_slice() else { return Err(error) };
+                self.ui.warn(&format!("{error}; showing the only state there is, {}", only.display()));
+                Ok((only.clone(), None))
+            }
+        }
+    }
+
     /// The directory that holds every fleet's state.
     pub fn state_home(&self) -> Result<PathBuf> {
         variable("XDG_STATE_HOME")
@@ -106,4 +138,24 @@ fn variable(name: &str) -> Option<PathBuf> {
 
 fn home() -> Option<PathBuf> {
     variable("HOME")
+}
+
+/// How each of `hosts` is reached and what is asked of it.
+pub(super) fn targets(inventory: &Inventory, hosts: &[&Host]) -> Vec<Target> {
+    hosts
+        .iter()
+        .map(|host| Target {
+            name: host.name.clone(),
+            reach: reach(host),
+            request: Request { home: host.home.clone(), disks: host.disks.clone(), matches: inventory.matches() },
+        })
+        .collect()
+}
+
+fn reach(host: &Host) -> Reach {
+    match host.connection {
+        _ if host.problem => Reach::Not("its entry in the inventory has errors: `factory inventory check --offline`".into()),
+        Connection::Local => Reach::Local,
+        Connection::Ssh => Reach::Not("cannot be reached yet: this version looks at `ansible_connection: local` only".into()),
+    }
 }

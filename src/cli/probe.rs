@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::exit::Exit;
 use crate::remote::sample::Sample;
 use crate::render::hosts;
+use crate::tick::decide::why_not;
 use crate::tick::{self, Progress, UNKNOWN};
 
 /// Takes one sample of every host and shows it; judges and records nothing
@@ -18,7 +19,7 @@ pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
     let selected = context.hosts(&inventory)?;
     let mut samples: Vec<Sample> = Vec::new();
     let tell = |sample: Sample, seconds| {
-        let (level, verdict) = match hosts::why_not(&sample) {
+        let (level, verdict) = match why_not(&sample) {
             None => (0, "a whole sample".to_owned()),
             Some(why) => (UNKNOWN, why),
         };

@@ -1,7 +1,9 @@
 //! The only place that prints: text, tables, progress, JSON.
 
 pub mod diagnostic;
+pub mod hosts;
 mod progress;
+pub mod status;
 pub mod table;
 mod terminal;
 

@@ -95,13 +95,13 @@ fn level_color(level: u8) -> Color {
     }
 }
 
-/// The word for a severity: `ok`, `soft`, `hard`, `critical`, and `unknown` for 4.
+/// The word for a severity: `ok`, `soft`, `hard`, `crit`, and `unknown` for 4.
 pub fn level_name(level: u8) -> &'static str {
     match level {
         0 => "ok",
         1 => "soft",
         2 => "hard",
-        3 => "critical",
+        3 => "crit",
         _ => "unknown",
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::inventory::policy::Policy;
 use crate::journal::{Event, HostRecord};
-use crate::policy::severity::{Latches, Severities, update, verdict};
+use crate::policy::severity::{Latches, Level, Severities, Severity, update, verdict};
 use crate::remote::sample::Sample;
 
 /// The level of a host of which nothing is known.
@@ -42,7 +42,7 @@ pub fn decide(previous: Option<&HostRecord>, policy: &Policy, sample: Sample) ->
         }
         None => {
             let now = update(&mut latches, policy, &sample);
-            let level = now.worst();
+            let level = now.worst().number();
             let verdict = verdict(&now);
             if previous.is_some_and(|known| known.level == UNKNOWN) {
                 tell("back", level, format!("answers again: {verdict}"));
@@ -73,7 +73,7 @@ fn json(value: &impl serde::Serialize) -> String {
 }
 
 /// Why nothing can be decided from `sample`; `None` when it is whole.
-fn why_not(sample: &Sample) -> Option<String> {
+pub fn why_not(sample: &Sample) -> Option<String> {
     match &sample.missing {
         Some(why) => Some(why.clone()),
         None if sample.is_whole() => None,
@@ -81,12 +81,68 @@ fn why_not(sample: &Sample) -> Option<String> {
     }
 }
 
-/// Tells of each signal whose severity is another than before.
+/// Tells of each signal whose severity is another than before, and of those that are no longer looked at.
 fn changes(before: Option<&Severities>, now: &Severities, tell: &mut impl FnMut(&str, u8, String)) {
-    for signal in &now.signals {
-        let was = before.and_then(|before| before.level(signal)).unwrap_or(0);
-        if signal.level != was {
-            tell("pressure", signal.level, signal.text.clone());
+    let before: &[Severity] = before.map_or(&[], |before| &before.signals);
+    let find = |among: &[Severity], wanted: &Severity| {
+        let level = |one: &&Severity| one.signal == wanted.signal && one.subject == wanted.subject;
+        among.iter().find(level).map_or(Level::Ok, |one| one.level)
+    };
+    for signal in now.signals.iter().filter(|signal| find(before, signal) != signal.level) {
+        tell("pressure", signal.level.number(), signal.text.clone());
+    }
+    let gone = |old: &&Severity| old.level > Level::Ok && !now.signals.iter().any(|new| new.signal == old.signal && new.subject == old.subject);
+    for old in before.iter().filter(gone) {
+        tell("pressure", 0, format!("no longer: {}", old.text));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::sample::Mem;
+
+    fn sample(second: i64, available_mib: u64) -> Sample {
+        let at = Timestamp::from_second(second).unwrap();
+        let mem = Some(Mem { total: Some(8192 << 20), available: Some(available_mib << 20) });
+        let boot_id = Some("b".to_owned());
+        Sample { mem, boot_id, uptime_s: Some(second as f64), runs: Some(vec![]), ..Sample::unknown("a".to_owned(), at) }
+    }
+
+    fn step(previous: &Option<HostRecord>, sample: Sample) -> (HostRecord, Vec<String>) {
+        let decided = decide(previous.as_ref(), &Policy::default(), sample);
+        let told = decided.events.iter().map(|event| format!("{} {}", event.what, event.severity)).collect();
+        (decided.record, told)
+    }
+
+    #[test]
+    fn each_change_is_told_once_and_silence_moves_nothing() {
+        let mut known = None;
+        let missing = || Sample::missing("a", Timestamp::from_second(400).unwrap(), "no road");
+        let steps: Vec<(Sample, u8, &[&str], i64)> = vec![
+            (sample(100, 8000), 0, &[], 100),
+            (sample(200, 600), 2, &["pressure 2"], 200),
+            (sample(300, 600), 2, &[], 200),
+            (missing(), UNKNOWN, &["missed 4"], 400),
+            (missing(), UNKNOWN, &[], 400),
+            // 1000 MiB is above the enter of hard (8 %) and below its leave (15 %): the latch outlived the silence.
+            (sample(500, 1000), 2, &["back 2"], 500),
+            (sample(600, 8000), 0, &["pressure 0"], 600),
+        ];
+        for (index, (sample, level, told, since)) in steps.into_iter().enumerate() {
+            let (record, events) = step(&known, sample);
+            assert_eq!((record.level, record.since.as_second()), (level, since), "step {index}");
+            assert_eq!(events, told, "step {index}");
+            known = Some(record);
         }
+        assert_eq!(known.unwrap().seen.unwrap().as_second(), 600);
+    }
+
+    #[test]
+    fn a_sample_without_what_decisions_rest_on_is_no_answer() {
+        let decided = decide(None, &Policy::default(), Sample { runs: None, ..sample(1, 8000) });
+        assert_eq!(decided.record.level, UNKNOWN);
+        assert!(decided.record.verdict.contains("run states"), "{}", decided.record.verdict);
+        assert_eq!(decided.record.seen, None);
     }
 }

@@ -8,6 +8,8 @@ mod trust;
 use super::context::Context;
 use crate::error::Result;
 use crate::exit::Exit;
+use crate::inventory::hosts::Host;
+use crate::ssh::config::Wanted;
 
 /// Shows, checks and explains the inventory
 #[derive(clap::Args, Debug)]
@@ -34,5 +36,17 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit> {
         Verb::Schema(args) => schema::run(&args, context),
         Verb::Trust(args) => trust::run(&args, context).await,
         Verb::Allow(args) => trust::allow(&args, context),
+    }
+}
+
+/// What the inventory says about reaching `host`, for `ssh -G`.
+fn wanted(host: &Host) -> Wanted {
+    Wanted {
+        name: host.name.clone(),
+        host: Some(host.address.clone()),
+        port: host.port,
+        user: host.user.clone(),
+        identity: host.key_file.clone().map(Into::into),
+        args: host.ssh_args.clone(),
     }
 }
