@@ -8,13 +8,16 @@ use crate::error::Span;
 /// How deep collections may nest before the text is left to the YAML parser, which tells the same.
 const MAX_DEPTH: usize = 250;
 
+/// How many values there may be, as for the YAML parser.
+const MAX_NODES: usize = 2_000_000;
+
 /// The document in `text`, when it is one whole JSON object; whatever is wrong with it is left for the YAML parser
 /// to tell. A key that stands twice is kept twice.
 pub(super) fn parse(text: &str) -> Option<Node> {
     if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
         return None;
     }
-    let mut reader = Reader { rest: text, line: 1, column: 1, at: 0 };
+    let mut reader = Reader { rest: text, line: 1, column: 1, at: 0, nodes: 0 };
     reader.blanks();
     let node = reader.value(0)?;
     reader.blanks();
@@ -26,6 +29,7 @@ struct Reader<'a> {
     line: usize,
     column: usize,
     at: usize,
+    nodes: usize,
 }
 
 impl Reader<'_> {
@@ -66,6 +70,10 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Option<Node> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return None;
+        }
         let mut span = self.span();
         let (value, tag) = match self.peek()? {
             '{' if depth < MAX_DEPTH => (self.object(depth)?, None),

@@ -28,6 +28,12 @@ const MAX_DEPTH: usize = 255;
 pub fn read(path: &Path) -> Result<Arc<SourceFile>, Diagnostic> {
     let shown = path.display();
     let cannot = |error: std::io::Error| Diagnostic::error(format!("cannot read {shown}: {error}"));
+    // A pipe would be waited for for ever.
+    let about = std::fs::metadata(path).map_err(cannot)?;
+    if !about.is_file() {
+        let kind = if about.is_dir() { "a directory" } else { "not a regular file" };
+        return Err(Diagnostic::error(format!("cannot read {shown}: it is {kind}")));
+    }
     let file = std::fs::File::open(path).map_err(cannot)?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
