@@ -14,6 +14,7 @@ pub mod secret;
 pub mod settings;
 pub mod starter;
 pub mod units;
+pub mod url;
 pub mod yaml;
 
 use self::hosts::Hosts;

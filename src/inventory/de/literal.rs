@@ -1,0 +1,230 @@
+//! Secrets that stand in a file in the clear: found, told, and blotted out of every message.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::address;
+use super::hint;
+use crate::error::{Diagnostic, SourceFile};
+use crate::inventory::yaml::{Node, Value};
+
+/// What to write instead of a secret.
+pub(crate) const INSTEAD: &str = "write where it is kept: `{env: NAME}`, `{file: PATH}` or `{command: [PROGRAM, ARGUMENT]}`; and change the secret, since it was in a file";
+
+/// Ends of key names whose value is a secret.
+const SECRET_KEYS: [&str; 11] = [
+    "token",
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "apikey",
+    "privatekey",
+    "accesskey",
+    "credential",
+    "credentials",
+    "passcode",
+];
+
+/// Beginnings of secrets that their makers marked as such.
+const MARKS: [&str; 14] = [
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "xapp-",
+    "sk-ant-",
+    "sk-proj-",
+    "syt_",
+    "tk_",
+    "AKIA",
+];
+
+/// Names in the query of a URL whose value is a secret.
+const QUERY: [&str; 9] = ["token", "access_token", "auth", "key", "api_key", "apikey", "secret", "password", "sig"];
+
+/// Whether the value of a key of this name is a secret: `token`, `REVIEW_BOT_TOKEN`, `api-key`.
+pub(crate) fn is_secret_key(key: &str) -> bool {
+    let folded: String = key.chars().filter(char::is_ascii_alphanumeric).flat_map(char::to_lowercase).collect();
+    // `keepalive_tokens` or `tokens: 3` is a number of them.
+    SECRET_KEYS.iter().any(|end| folded.ends_with(end))
+}
+
+/// What kind of secret `text` shows by itself, whatever its key.
+pub(crate) fn secret_in(text: &str) -> Option<&'static str> {
+    if text.contains("-----BEGIN") && text.contains("PRIVATE KEY") {
+        return Some("a private key");
+    }
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')));
+    for word in words {
+        if MARKS.iter().any(|mark| word.len() >= mark.len() + 16 && word.starts_with(mark)) {
+            return Some("a token");
+        }
+    }
+    let (_, rest) = text.split_once("://")?;
+    let authority = rest.split(['/', '?', '#', ' ']).next().unwrap_or_default();
+    if let Some((user, _)) = authority.rsplit_once('@')
+        && user.contains(':')
+    {
+        return Some("a URL with a password");
+    }
+    if authority.eq_ignore_ascii_case("hooks.slack.com") {
+        return Some("a URL that is itself a secret");
+    }
+    let query = rest.split_once('?').map_or("", |(_, query)| query);
+    let named = query.split(['&', '#']).any(|pair| {
+        pair.split_once('=')
+            .is_some_and(|(name, value)| !value.is_empty() && QUERY.contains(&name.to_lowercase().as_str()))
+    });
+    named.then_some("a URL with a secret")
+}
+
+/// Every literal secret below `node`, with the address of what to leave out.
+pub(super) fn find(source: &Arc<SourceFile>, node: &Node) -> Vec<(usize, Diagnostic)> {
+    let mut found = Vec::new();
+    walk(node, &mut HashSet::new(), &mut |key, value, what| {
+        let message = match key.and_then(Node::as_text) {
+            Some(name) => format!("`{}` holds {what} in the clear", hint::short(name)),
+            None => format!("{what} in the clear"),
+        };
+        let at = key.unwrap_or(value);
+        found.push((address(at), Diagnostic::error(message).at(source, value.span).secret().help(INSTEAD)));
+    });
+    found
+}
+
+/// Calls `tell(key, value, what)` for each secret below `node`, each shared node once.
+fn walk<'n>(
+    node: &'n Node,
+    seen: &mut HashSet<usize>,
+    tell: &mut impl FnMut(Option<&'n Node>, &'n Node, &'static str),
+) {
+    if !seen.insert(address(node)) {
+        return;
+    }
+    match &node.value {
+        Value::Scalar { text, .. } => {
+            if let Some(what) = secret_in(text) {
+                tell(None, node, what);
+            }
+        }
+        Value::Sequence(items) => items.iter().for_each(|item| walk(item, seen, tell)),
+        Value::Mapping(entries) => {
+            for (key, value) in entries {
+                match &value.value {
+                    Value::Scalar { text, .. } => {
+                        let named = key.as_text().is_some_and(is_secret_key) && !value.is_null() && !text.is_empty();
+                        let what = secret_in(text).or(named.then_some("a secret"));
+                        if let Some(what) = what.filter(|_| seen.insert(address(value))) {
+                            tell(Some(key), value, what);
+                        }
+                    }
+                    _ => walk(value, seen, tell),
+                }
+            }
+        }
+    }
+}
+
+/// `text` with every secret replaced by asterisks, each byte of it at its old place. Line by line, so that it serves
+/// for text that is no YAML, and by the nodes where there are any.
+pub(super) fn blot(text: &str, root: Option<&Node>) -> String {
+    let mut spans: Vec<(usize, usize)> = Vec::new();
+    if let Some(root) = root {
+        walk(root, &mut HashSet::new(), &mut |_, value, _| spans.push((value.span.start, value.span.end)));
+    }
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        if let Some((from, to)) = line_secret(line) {
+            spans.push((start + from, start + to));
+        }
+        start += line.len();
+    }
+    if spans.is_empty() {
+        return text.to_owned();
+    }
+    spans.sort_unstable();
+    let mut spans = spans.into_iter().peekable();
+    let mut hidden = 0;
+    let mut out = String::with_capacity(text.len());
+    for (at, c) in text.char_indices() {
+        while let Some((_, end)) = spans.next_if(|(start, _)| *start <= at) {
+            hidden = hidden.max(end);
+        }
+        if at < hidden && !matches!(c, '\n' | '\r') {
+            // As many bytes as before, so that every place stays right; the column is off only behind the secret.
+            out.extend(std::iter::repeat_n('*', c.len_utf8()));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// The part of a line that looks like a secret: what stands behind `token: `, or all of it when it shows one.
+fn line_secret(line: &str) -> Option<(usize, usize)> {
+    let end = line.trim_end().len();
+    let body = line.get(..end)?;
+    let mut from = 0;
+    for (at, c) in body.char_indices().filter(|(_, c)| matches!(c, ':' | '=')) {
+        let name = body.get(from..at).unwrap_or_default();
+        let name = name.rsplit(['{', ',', ' ', '?', '&']).next().unwrap_or_default().trim_matches(['"', '\'']);
+        from = at + c.len_utf8();
+        let value = body.get(from..).unwrap_or_default();
+        let first = value.trim_start().chars().next();
+        if is_secret_key(name) && !matches!(first, None | Some('{' | '[' | '#' | '&' | '*')) {
+            let skip = value.len() - value.trim_start().len();
+            return Some((from + skip, end));
+        }
+    }
+    secret_in(body).map(|_| (line.len() - line.trim_start().len(), end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_show_by_name_or_by_form() {
+        for key in ["token", "HARB_TOKEN", "review_token", "api-key", "API_KEY", "Password", "clientSecret"] {
+            assert!(is_secret_key(key), "{key}");
+        }
+        for key in ["tokens", "slug", "key", "match", "secrets_dir", "account"] {
+            assert!(!is_secret_key(key), "{key}");
+        }
+        for text in [
+            "ghp_0123456789abcdef0123",
+            "https://bot:hunter2@codeberg.org/a/b",
+            "https://hooks.slack.com/services/T0/B0/abc",
+            "https://example.org/hook?x=1&token=abc",
+            "curl -H ghp_0123456789abcdef0123",
+        ] {
+            assert!(secret_in(text).is_some(), "{text}");
+        }
+        for text in [
+            "https://codeberg.org/johba/harb",
+            "ghp_short",
+            "https://ntfy.sh/topic",
+            "git@codeberg.org:a/b",
+            "ssh://git@codeberg.org/a",
+            "a?token=",
+            "",
+        ] {
+            assert!(secret_in(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_blotted_keeps_its_length() {
+        let text = "a: 1\n token: hünter2 # x\nurl: https://u:pw@h/\nfile: {token: {env: X}, password: pw2}\nb: 2\n";
+        let out = blot(text, None);
+        assert_eq!(out.len(), text.len());
+        assert!(!out.contains("nter2") && !out.contains("pw"), "{out}");
+        assert!(out.contains("token: {env: X}") || out.contains("file: {token:"), "{out}");
+        assert!(out.starts_with("a: 1\n token: *") && out.ends_with("\nb: 2\n"), "{out}");
+    }
+}

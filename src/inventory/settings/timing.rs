@@ -1,0 +1,195 @@
+//! The numbers of waking, of SSH and of the guard, each with its default.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::seconds;
+use crate::inventory::units::{Bytes, Percent, Span};
+
+/// How the next wake comes about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WakeMode {
+    /// Cron starts us each minute, and we go again at once when nothing is due.
+    #[default]
+    Gate,
+    /// Our own crontab entry is rewritten.
+    Crontab,
+    /// We stay and sleep; the crontab entry is the watchdog.
+    Loop,
+}
+
+/// When to look again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Wake {
+    /// How the next wake comes about: `gate`, `crontab` or `loop`.
+    pub mode: WakeMode,
+    /// The shortest time between two wakes.
+    pub min: Span,
+    /// The longest.
+    pub max: Span,
+    /// How long between two looks at the hosts while one of them is busy or in trouble.
+    pub watch: Span,
+    /// The same at severity 2 and above, without a break.
+    pub watch_urgent: Span,
+    /// A due time up to this far ahead is due.
+    pub early: Span,
+    /// A wait is varied by up to this much ...
+    pub jitter: Percent,
+    /// ... when it is longer than this.
+    pub jitter_above: Span,
+    /// A pipeline is first looked at after this part of its median duration ...
+    pub pipeline_first: f64,
+    /// ... then each time this part of the time since its start has gone by ...
+    pub pipeline_step: f64,
+    /// ... but not sooner than this.
+    pub pipeline_min: Span,
+    /// A running agent is looked at each time this part of the time since its start has gone by ...
+    pub running_step: f64,
+    /// ... but not sooner than this ...
+    pub running_min: Span,
+    /// ... nor later than this.
+    pub running_max: Span,
+    /// With something open and nothing moving, or after any change, the wait begins here ...
+    pub idle_min: Span,
+    /// ... grows by this factor each time ...
+    pub idle_growth: f64,
+    /// ... up to this; with nothing open up to `max`.
+    pub idle_max: Span,
+    /// A head commit without a pipeline of its own for so long is judged by its push pipeline or required statuses.
+    pub pipeline_missing: Span,
+    /// A tick is aborted past this.
+    pub deadline: Span,
+    /// A tick without progress for so long is killed by the next.
+    pub stuck: Span,
+}
+
+impl Default for Wake {
+    fn default() -> Self {
+        Wake {
+            mode: WakeMode::Gate,
+            min: seconds(60),
+            max: seconds(900),
+            watch: seconds(60),
+            watch_urgent: seconds(20),
+            early: seconds(30),
+            jitter: Percent(10.0),
+            jitter_above: seconds(300),
+            pipeline_first: 0.65,
+            pipeline_step: 0.15,
+            pipeline_min: seconds(60),
+            running_step: 0.25,
+            running_min: seconds(120),
+            running_max: seconds(600),
+            idle_min: seconds(120),
+            idle_growth: 1.6,
+            idle_max: seconds(600),
+            pipeline_missing: seconds(900),
+            deadline: seconds(600),
+            stuck: seconds(900),
+        }
+    }
+}
+
+/// Connections to hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ssh {
+    /// How long TCP, banner, key exchange and login may take together.
+    pub connect: Span,
+    /// How long a command may take unless told otherwise.
+    pub command: Span,
+    /// How long until a silent connection is asked for a sign of life ...
+    pub keepalive: Span,
+    /// ... and how many such questions may go unanswered.
+    pub keepalive_misses: u32,
+    /// How long a sweep over all hosts may take; who has not answered is missed.
+    pub sweep: Span,
+    /// How often connecting is tried again. Only connecting: never a command, never a refused login.
+    pub retries: u32,
+    /// How many connections may be logging in at one sshd or jump host.
+    pub logins: u32,
+    /// How many channels one connection may have; sshd's MaxSessions is 10.
+    pub channels: u32,
+    /// How long until a refused login is tried again ...
+    pub refused: Span,
+    /// ... doubling up to this.
+    pub refused_max: Span,
+    /// The longest command that is sent; more goes by stdin.
+    pub max_command: Bytes,
+    /// How much of one run's log is fetched at a tick ...
+    pub log_run: Bytes,
+    /// ... and how much of all logs of a host.
+    pub log_host: Bytes,
+}
+
+impl Default for Ssh {
+    fn default() -> Self {
+        Ssh {
+            connect: seconds(10),
+            command: seconds(60),
+            keepalive: seconds(15),
+            keepalive_misses: 3,
+            sweep: seconds(45),
+            retries: 2,
+            logins: 8,
+            channels: 8,
+            refused: seconds(900),
+            refused_max: seconds(4 * 3600),
+            max_command: Bytes(120 << 10),
+            log_run: Bytes(256 << 10),
+            log_host: Bytes(1 << 20),
+        }
+    }
+}
+
+/// What changes a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Guard {
+    /// How long the payload may take to arrive.
+    pub payload: Span,
+    /// How long to wait for the lock of a host.
+    pub lock_wait: Span,
+    /// A holder of that lock this old is killed.
+    pub lock_stuck: Span,
+    /// How long one change may take while it holds the lock.
+    pub op: Span,
+    /// How long to wait for the sign that a run has begun.
+    pub started: Span,
+    /// How long a run that was told to stop has until it is killed.
+    pub kill_after: Span,
+    /// A launch whose token is older is refused.
+    pub stale: Span,
+    /// Logs that were never fetched are kept so long.
+    pub keep_logs: Span,
+    /// The record that a run was started and how it ended is kept so long: it is what keeps it from starting twice.
+    pub keep_runs: Span,
+    /// How many backups of a crontab are kept, besides the first and one a day ...
+    pub cron_backups: u32,
+    /// ... for so long.
+    pub cron_daily: Span,
+    /// A crontab of more lines is not edited; cron refuses it.
+    pub cron_lines: u32,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        let days = |days: u64| seconds(days * 86400);
+        Guard {
+            payload: seconds(30),
+            lock_wait: seconds(20),
+            lock_stuck: seconds(60),
+            op: seconds(5),
+            started: seconds(2),
+            kill_after: seconds(30),
+            stale: days(14),
+            keep_logs: days(7),
+            keep_runs: days(30),
+            cron_backups: 20,
+            cron_daily: days(30),
+            cron_lines: 10_000,
+        }
+    }
+}
