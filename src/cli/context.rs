@@ -8,8 +8,8 @@ use crate::error::{Diagnostics, Error, Level, Result};
 use crate::inventory::Inventory;
 use crate::inventory::hosts::{Connection, Host};
 use crate::inventory::locate::{Found, Location, Search, locate};
-use crate::render::Ui;
 use crate::remote::probe::Request;
+use crate::render::Ui;
 use crate::tick::observe::{Bounds, Reach, Target};
 
 /// How long a sweep may take: who has not answered by then is missed.
@@ -26,7 +26,8 @@ pub(super) struct Context {
 impl Context {
     /// Where the inventory is. One that was found by standing beside it is named on stderr.
     pub fn locate(&self) -> Result<Location> {
-        let here = std::env::current_dir().map_err(|error| Error::failed("there is no working directory").because(error))?;
+        let here =
+            std::env::current_dir().map_err(|error| Error::failed("there is no working directory").because(error))?;
         let config_home = variable("XDG_CONFIG_HOME").or_else(|| Some(home()?.join(".config")));
         let location = locate(&Search { named: self.global.inventory.clone(), here, config_home, etc: "/etc".into() })?;
         if location.found == Found::Here {
@@ -78,7 +79,9 @@ impl Context {
         let mut problems = Diagnostics::default();
         let inventory = match self.locate() {
             Ok(location) => Inventory::load(location, &mut problems).ok_or_else(|| {
-                Error::inventory("the inventory cannot be used").with(problems).help("`--state DIR` names the state to read")
+                Error::inventory("the inventory cannot be used")
+                    .with(problems)
+                    .help("`--state DIR` names the state to read")
             }),
             Err(error) => Err(error),
         };
@@ -154,8 +157,12 @@ pub(super) fn targets(inventory: &Inventory, hosts: &[&Host]) -> Vec<Target> {
 
 fn reach(host: &Host) -> Reach {
     match host.connection {
-        _ if host.problem => Reach::Not("its entry in the inventory has errors: `factory inventory check --offline`".into()),
+        _ if host.problem => {
+            Reach::Not("its entry in the inventory has errors: `factory inventory check --offline`".into())
+        }
         Connection::Local => Reach::Local,
-        Connection::Ssh => Reach::Not("cannot be reached yet: this version looks at `ansible_connection: local` only".into()),
+        Connection::Ssh => {
+            Reach::Not("cannot be reached yet: this version looks at `ansible_connection: local` only".into())
+        }
     }
 }

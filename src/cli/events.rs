@@ -12,7 +12,9 @@ use crate::render::table::{Field, Sheet, level_name};
 
 /// Shows what happened, or with `--samples` what was measured, oldest first
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  factory events --since 8h       the night\n  factory events --samples -o jsonl -l beefy-2 > samples.jsonl")]
+#[command(
+    after_help = "Examples:\n  factory events --since 8h       the night\n  factory events --samples -o jsonl -l beefy-2 > samples.jsonl"
+)]
 pub(super) struct Args {
     /// The samples instead of the events
     #[arg(long)]
@@ -28,7 +30,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit> {
     let (state, hosts) = context.state_and_hosts()?;
     let Some(journal) = Journal::open_to_read(&state)? else {
-        return Err(Error::failed(format!("there is no journal in {}", state.display())).help("`factory run` makes one"));
+        return Err(
+            Error::failed(format!("there is no journal in {}", state.display())).help("`factory run` makes one")
+        );
     };
     let since = args.since.map(|since| Timestamp::now().checked_sub(since.0).unwrap_or(Timestamp::MIN));
     let query = Query { since, hosts, limit: args.number };
@@ -62,7 +66,8 @@ fn events(journal: &Journal, query: &Query, context: &Context) -> Result<Exit> {
 fn samples(journal: &Journal, query: &Query, context: &Context) -> Result<Exit> {
     let samples = journal.samples(query)?;
     if context.ui.form == Form::Json {
-        let parsed: Vec<serde_json::Value> = samples.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let parsed: Vec<serde_json::Value> =
+            samples.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
         context.ui.object("samples", &parsed);
     } else {
         samples.iter().for_each(|line| context.ui.print(line));

@@ -9,7 +9,9 @@ use crate::inventory::starter;
 
 /// Writes a commented starter inventory; never overwrites
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  factory init                    into ./inventory\n  factory init ~/.config/factory/inventory")]
+#[command(
+    after_help = "Examples:\n  factory init                    into ./inventory\n  factory init ~/.config/factory/inventory"
+)]
 pub(super) struct Args {
     /// The directory to write into
     #[arg(default_value = "inventory")]

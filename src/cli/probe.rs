@@ -11,7 +11,9 @@ use crate::tick::{self, Progress, UNKNOWN};
 
 /// Takes one sample of every host and shows it; judges and records nothing
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  factory probe\n  factory probe -l beefy-2 -o jsonl | jq .mem.available\n\nEnds with 4 when a host gave no whole sample.")]
+#[command(
+    after_help = "Examples:\n  factory probe\n  factory probe -l beefy-2 -o jsonl | jq .mem.available\n\nEnds with 4 when a host gave no whole sample."
+)]
 pub(super) struct Args {}
 
 pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {

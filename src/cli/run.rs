@@ -9,7 +9,9 @@ use crate::tick::{self, Outcome, Wake};
 
 /// One tick: looks at every host, judges what it sees and records it
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  factory run                 once, by hand or by cron\n  factory run --check         look and judge, write nothing\n  factory run -l builders -o json | jq '.hosts[] | {host, verdict}'\n\nEnds with 0 when the tick was completed and recorded, whatever it saw.")]
+#[command(
+    after_help = "Examples:\n  factory run                 once, by hand or by cron\n  factory run --check         look and judge, write nothing\n  factory run -l builders -o json | jq '.hosts[] | {host, verdict}'\n\nEnds with 0 when the tick was completed and recorded, whatever it saw."
+)]
 pub(super) struct Args {}
 
 pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {

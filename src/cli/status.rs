@@ -19,7 +19,9 @@ const PERIOD: Duration = Duration::from_secs(2);
 
 /// Shows how everything was at the last tick, and why, from local state alone
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  factory status\n  factory status --watch\n  factory status -o json | jq '.hosts[] | select(.level > 0)'")]
+#[command(
+    after_help = "Examples:\n  factory status\n  factory status --watch\n  factory status -o json | jq '.hosts[] | select(.level > 0)'"
+)]
 pub(super) struct Args {
     /// Show it again every two seconds until interrupted
     #[arg(long)]

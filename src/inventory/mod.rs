@@ -2,17 +2,17 @@
 
 pub mod agents;
 pub mod allow;
-mod cross;
+pub mod cross;
 pub mod de;
 pub mod hosts;
 pub mod locate;
 pub mod name;
 pub mod policy;
 pub mod repos;
-pub mod schema;
+
 pub mod secret;
 pub mod settings;
-pub mod starter;
+
 pub mod units;
 pub mod url;
 pub mod yaml;
@@ -40,22 +40,14 @@ impl Inventory {
     /// Reads the three files. Every problem goes to `problems`; `None` when the hosts or the settings cannot be used.
     /// A broken repo, or a host with a wrong value, is told and left out of what it would take part in.
     pub fn load(location: Location, problems: &mut Diagnostics) -> Option<Inventory> {
-        let mut found = Diagnostics::default();
-        let hosts = Hosts::load(&location.hosts_yml, &mut found);
-        let usable = !found.has_errors();
-        problems.extend(found);
-
-        let mut found = Diagnostics::default();
-        let settings = Settings::load(&location.dir.join("factory.yml"), &mut found);
-        let usable = usable && !found.has_errors();
-        problems.extend(found);
-
-        let settings = settings?;
-        let repos = Repos::load(&location.dir.join("repos.yml"), &settings, problems).unwrap_or_default();
-        let mut inventory = Inventory { location, hosts: hosts?, settings, repos };
+        let hosts = Hosts::load(&location.hosts_yml, problems);
+        // Read even when it cannot be used, so that repos.yml is checked against it and all is told in one go.
+        let (settings, whole) = Settings::read(&location.dir.join("factory.yml"), problems);
+        let known = settings.unwrap_or_default();
+        let repos = Repos::load(&location.dir.join("repos.yml"), &known, problems).unwrap_or_default();
+        let mut inventory = Inventory { location, hosts: hosts?, settings: known, repos };
         let crossed = cross::check(&mut inventory, problems);
-        problems.extend(inventory.hosts.check());
-        (usable && crossed).then_some(inventory)
+        (whole && crossed).then_some(inventory)
     }
 
     /// What to look for in command lines: `(agent, text)` for every agent that has a `match`.

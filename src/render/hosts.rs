@@ -11,7 +11,8 @@ use crate::tick::{Decided, Outcome, UNKNOWN};
 
 /// A row a host: its level and the figures that matter most.
 pub fn table(hosts: &[Decided], style: Style) -> String {
-    let mut sheet = Sheet::new(style, &["HOST", "LEVEL", "MEM FREE", "SWAP FREE", "LOAD", "CORES", "DISK FREE", "AGENTS"]);
+    let mut sheet =
+        Sheet::new(style, &["HOST", "LEVEL", "MEM FREE", "SWAP FREE", "LOAD", "CORES", "DISK FREE", "AGENTS"]);
     for decided in hosts {
         let level = decided.record.level;
         let head = [Field::text(&decided.record.host), Field::text(super::table::level_name(level)).level(level)];
@@ -22,7 +23,8 @@ pub fn table(hosts: &[Decided], style: Style) -> String {
 
 /// The same without levels, for samples that nobody has judged.
 pub fn samples(samples: &[Sample], style: Style) -> String {
-    let mut sheet = Sheet::new(style, &["HOST", "MEM FREE", "SWAP FREE", "LOAD", "CORES", "DISK FREE", "AGENTS", "NOTE"]);
+    let mut sheet =
+        Sheet::new(style, &["HOST", "MEM FREE", "SWAP FREE", "LOAD", "CORES", "DISK FREE", "AGENTS", "NOTE"]);
     for sample in samples {
         let note = why_not(sample).map_or_else(|| Field::text(""), |why| Field::text(why).level(UNKNOWN));
         sheet.row([Field::text(&sample.host)].into_iter().chain(figures(sample)).chain([note]));

@@ -51,7 +51,8 @@ pub fn text(status: &Status, now: Timestamp, style: Style) -> String {
     let tick = &status.tick;
     let age = now.duration_since(tick.began).as_secs();
     let _ = write!(text, "last tick {} ago, took {:.1}s", ago(tick.began, now), tick.seconds);
-    let _ = writeln!(text, ", the controller used {} and {:.2}s of CPU", Bytes(tick.controller.rss), tick.controller.cpu_s);
+    let _ =
+        writeln!(text, ", the controller used {} and {:.2}s of CPU", Bytes(tick.controller.rss), tick.controller.cpu_s);
     if let Some(pid) = status.running {
         let _ = writeln!(text, "a tick is running now, as process {pid}");
     } else if age > STALE_S {

@@ -7,15 +7,16 @@ use crate::journal::Controller;
 /// This process's memory and CPU time; 0 where the system does not tell.
 pub fn usage() -> Controller {
     let pid = std::process::id();
-    let mut system = System::new();
+    let unknown = Controller { pid, ..Controller::default() };
+    let Ok(mut system) = System::new() else { return unknown };
     let what = ProcessRefreshKind::nothing().with_memory().with_cpu();
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&[Pid::from_u32(pid)]), false, what);
     let process = system.process(Pid::from_u32(pid));
-    Controller {
+    process.map_or(unknown, |process| Controller {
         pid,
-        rss: process.map_or(0, sysinfo::Process::memory),
-        cpu_s: process.map_or(0.0, |process| process.accumulated_cpu_time() as f64 / 1000.0),
-    }
+        rss: process.memory(),
+        cpu_s: process.accumulated_cpu_time() as f64 / 1000.0,
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! What a new sample means for a host: its severities, its verdict, and what is worth telling. No I/O, no clock.
 
-use jiff::Timestamp;
-
 use crate::inventory::policy::Policy;
 use crate::journal::{Event, HostRecord};
 use crate::policy::severity::{Latches, Level, Severities, Severity, update, verdict};
@@ -91,7 +89,9 @@ fn changes(before: Option<&Severities>, now: &Severities, tell: &mut impl FnMut(
     for signal in now.signals.iter().filter(|signal| find(before, signal) != signal.level) {
         tell("pressure", signal.level.number(), signal.text.clone());
     }
-    let gone = |old: &&Severity| old.level > Level::Ok && !now.signals.iter().any(|new| new.signal == old.signal && new.subject == old.subject);
+    let gone = |old: &&Severity| {
+        old.level > Level::Ok && !now.signals.iter().any(|new| new.signal == old.signal && new.subject == old.subject)
+    };
     for old in before.iter().filter(gone) {
         tell("pressure", 0, format!("no longer: {}", old.text));
     }
@@ -100,13 +100,17 @@ fn changes(before: Option<&Severities>, now: &Severities, tell: &mut impl FnMut(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::Timestamp;
+
     use crate::remote::sample::Mem;
 
     fn sample(second: i64, available_mib: u64) -> Sample {
-        let at = Timestamp::from_second(second).unwrap();
-        let mem = Some(Mem { total: Some(8192 << 20), available: Some(available_mib << 20) });
-        let boot_id = Some("b".to_owned());
-        Sample { mem, boot_id, uptime_s: Some(second as f64), runs: Some(vec![]), ..Sample::unknown("a".to_owned(), at) }
+        let mut sample = Sample::unknown("a".to_owned(), Timestamp::from_second(second).unwrap());
+        sample.mem = Some(Mem { total: Some(8192 << 20), available: Some(available_mib << 20) });
+        sample.boot_id = Some("b".to_owned());
+        sample.uptime_s = Some(second as f64);
+        sample.runs = Some(vec![]);
+        sample
     }
 
     fn step(previous: &Option<HostRecord>, sample: Sample) -> (HostRecord, Vec<String>) {
@@ -140,7 +144,9 @@ mod tests {
 
     #[test]
     fn a_sample_without_what_decisions_rest_on_is_no_answer() {
-        let decided = decide(None, &Policy::default(), Sample { runs: None, ..sample(1, 8000) });
+        let mut partial = sample(1, 8000);
+        partial.runs = None;
+        let decided = decide(None, &Policy::default(), partial);
         assert_eq!(decided.record.level, UNKNOWN);
         assert!(decided.record.verdict.contains("run states"), "{}", decided.record.verdict);
         assert_eq!(decided.record.seen, None);

@@ -13,9 +13,9 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 pub use self::decide::{Decided, UNKNOWN};
-pub use self::progress::Progress;
 use self::lock::Lock;
 use self::observe::{Bounds, Seen, Target, sweep};
+pub use self::progress::Progress;
 use crate::error::{Error, Result};
 use crate::inventory::policy::Policy;
 use crate::journal::{Batch, Event, HostRecord, Journal, TickRecord};
@@ -85,7 +85,12 @@ pub async fn run(wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outcome> 
 }
 
 /// Looks at every host without judging, recording or locking: what `factory probe` shows.
-pub async fn probe(targets: Vec<Target>, bounds: Bounds, mut tell: impl FnMut(Sample, f64), report: &dyn Fn(&Progress)) {
+pub async fn probe(
+    targets: Vec<Target>,
+    bounds: Bounds,
+    mut tell: impl FnMut(Sample, f64),
+    report: &dyn Fn(&Progress),
+) {
     report(&Progress::Begun { hosts: targets.len() });
     sweep(targets, bounds, |seen| match seen {
         Seen::Asked(host) => report(&Progress::Asked { host }),

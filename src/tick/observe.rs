@@ -103,7 +103,7 @@ async fn probe(target: &Target, command_timeout: Duration) -> Sample {
     // The command has a time-out of its own; this one is for a machine that cannot even start it.
     let output = match timeout(command_timeout + Duration::from_secs(5), local::exec(command)).await {
         Ok(Ok(output)) => output,
-        Ok(Err(error)) => return missing(with_causes(&error)),
+        Ok(Err(error)) => return missing(error.with_causes()),
         Err(_) => return missing(format!("the probe did not start within {} s", command_timeout.as_secs())),
     };
     let heard = Heard { sent, received: Timestamp::now(), rtt: began.elapsed() };
@@ -118,10 +118,6 @@ fn understand(host: &str, heard: Heard, output: &Output) -> Result<Sample, Strin
     }
     let report = parse(&output.stdout).map_err(|garbled| garbled.to_string())?;
     Ok(Sample::from_report(host, heard, report))
-}
-
-fn with_causes(error: &crate::error::Error) -> String {
-    std::iter::once(error.to_string()).chain(error.causes().iter().cloned()).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

@@ -10,7 +10,11 @@ use crate::support::Place;
 fn a_run_looks_at_this_machine_and_status_and_events_tell_of_it() {
     let place = Place::this_machine();
     let error = place.run(&["status"]).code(1);
-    assert!(error.stderr.contains("nothing has run yet") && error.stderr.contains("help: `factory run`"), "{}", error.stderr);
+    assert!(
+        error.stderr.contains("nothing has run yet") && error.stderr.contains("help: `factory run`"),
+        "{}",
+        error.stderr
+    );
 
     let run = place.run(&["run"]).code(0);
     assert!(run.stdout.starts_with("HOST  LEVEL"), "{}", run.stdout);

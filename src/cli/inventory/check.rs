@@ -12,10 +12,12 @@ use super::super::context::Context;
 use super::super::global::Form;
 use super::trust::may_run_commands;
 use super::wanted;
-use crate::error::{Diagnostic, Diagnostics, Level, Result};
+use crate::error::{Diagnostic, Diagnostics, Error, Level, Result};
 use crate::exit::Exit;
 use crate::inventory::Inventory;
+use crate::inventory::cross::shared_logins;
 use crate::inventory::hosts::{Connection, Host};
+use crate::inventory::secret::Access;
 use crate::inventory::units::Bytes;
 use crate::remote::check::{Found, SCRIPT, parse};
 use crate::render::table::{Field, Sheet};
@@ -25,7 +27,9 @@ use crate::ssh::{Trust, local, scan, trust};
 
 /// Looks for what is wrong: in the files, then on every host, then with every repo
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  factory inventory check\n  factory inventory check --offline        the files alone\n  factory inventory check -l beefy-2\n\nEnds with 3 for an error in the files, 1 for something that a host or a repo lacks, 4 for a host that\nwas not reached.")]
+#[command(
+    after_help = "Examples:\n  factory inventory check\n  factory inventory check --offline        the files alone\n  factory inventory check -l beefy-2\n\nEnds with 3 for an error in the files, 1 for something that a host or a repo lacks, 4 for a host that\nwas not reached."
+)]
 pub(in crate::cli) struct Args {
     /// The files alone: touch no host and read no secret
     #[arg(long)]
@@ -60,7 +64,7 @@ struct Problem {
 struct Repo {
     repo: String,
     slug: String,
-    token: String,
+    tokens: String,
     problems: Vec<Problem>,
 }
 
@@ -70,9 +74,10 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     let inventory = Inventory::load(location, &mut problems);
     let mut exits = vec![if problems.has_errors() { Exit::Inventory } else { Exit::Ok }];
     let (mut rows, mut repos) = (Vec::new(), Vec::new());
+    problems.extend(inventory.iter().flat_map(shared_logins));
     if let Some(inventory) = inventory.as_ref().filter(|_| !args.offline) {
         rows = hosts(&context.hosts(inventory)?, context).await;
-        repos = check_repos(inventory, context).await?;
+        repos = check_repos(inventory, context)?;
         let lacks = rows.iter().flat_map(|row| &row.problems).chain(repos.iter().flat_map(|repo| &repo.problems));
         exits.extend(lacks.filter(|problem| problem.fatal).map(|_| Exit::Failed));
         exits.extend(rows.iter().filter(|row| row.reach.is_none()).map(|_| Exit::Unreachable));
@@ -91,18 +96,21 @@ async fn hosts(hosts: &[&Host], context: &Context) -> Vec<Row> {
     let timeout = context.global.command_timeout();
     let mut tasks = JoinSet::new();
     for (index, host) in hosts.iter().enumerate() {
-        let (host, asker, forks) = ((*host).clone(), asker.clone(), Arc::clone(&forks));
+        let mut row = Row { host: host.name.clone(), ..Row::default() };
+        let (asker, forks, connection, home) = (asker.clone(), Arc::clone(&forks), host.connection, host.home.clone());
+        let wanted = wanted(host);
+        if host.problem {
+            row.lacks(true, "its entry in the inventory has errors", "see the problems above");
+        }
         tasks.spawn(async move {
             let _permit = forks.acquire_owned().await.ok();
-            let row = match (host.connection, asker.as_deref()) {
-                (Connection::Ssh, Some(Ok(asker))) => remote(&host, asker, timeout).await,
-                (Connection::Ssh, Some(Err(error))) => {
-                    let mut row = named(&host);
-                    row.lacks(true, error.to_string(), error.advice().unwrap_or_default());
-                    row
-                }
-                _ => this_machine(&host, timeout).await,
-            };
+            match (connection, asker.as_deref(), wanted) {
+                (Connection::Local, ..) => this_machine(&mut row, &home, timeout).await,
+                (Connection::Ssh, Some(Ok(asker)), Ok(wanted)) => remote(&mut row, &wanted, asker, timeout).await,
+                (Connection::Ssh, Some(Err(error)), _) => row.lacks_error(error),
+                (Connection::Ssh, _, Err(error)) => row.lacks_error(&error),
+                (Connection::Ssh, None, _) => {}
+            }
             (index, row)
         });
     }
@@ -111,22 +119,20 @@ async fn hosts(hosts: &[&Host], context: &Context) -> Vec<Row> {
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
-fn named(host: &Host) -> Row {
-    Row { host: host.name.clone(), ..Row::default() }
-}
-
 impl Row {
     fn lacks(&mut self, fatal: bool, message: impl Into<String>, help: impl Into<String>) {
         self.problems.push(Problem { fatal, message: message.into(), help: help.into() });
     }
+
+    fn lacks_error(&mut self, error: &Error) {
+        self.lacks(true, error.with_causes(), error.advice().unwrap_or_default());
+    }
 }
 
 /// As far as a host can be looked at without logging in: does it answer, and with the key that is known?
-async fn remote(host: &Host, asker: &Asker, timeout: Duration) -> Row {
-    let mut row = named(host);
+async fn remote(row: &mut Row, wanted: &Wanted, asker: &Asker, timeout: Duration) {
     let looked = async {
-        let wanted: Wanted = wanted(host);
-        let target = asker.ask(&wanted).await?;
+        let target = asker.ask(wanted).await?;
         let keys = scan(&target, timeout.min(crate::ssh::scan::TIMEOUT)).await?;
         row.reach = Some(target.address());
         let judgements = trust::judge(&target.known_hosts()?, &target, &keys);
@@ -140,20 +146,17 @@ async fn remote(host: &Host, asker: &Asker, timeout: Duration) -> Row {
     };
     match looked.await {
         Ok(true) => {}
-        Ok(false) => row.lacks(true, "its host key is not known", format!("factory inventory trust {}", host.name)),
-        Err(error) => row.lacks(true, error.to_string(), error.advice().unwrap_or_default()),
+        Ok(false) => row.lacks(true, "its host key is not known", format!("factory inventory trust {}", wanted.name)),
+        Err(error) => row.lacks_error(&error),
     }
-    row
 }
 
-async fn this_machine(host: &Host, timeout: Duration) -> Row {
-    let mut row = named(host);
-    let stdin = format!("{}\n", host.home).into_bytes();
-    let output = local::exec(Command { script: SCRIPT, stdin, timeout, max_output: 1 << 20 }).await;
-    match output {
-        Err(error) => row.lacks(true, error.to_string(), "this machine must have a POSIX /bin/sh"),
+async fn this_machine(row: &mut Row, home: &str, timeout: Duration) {
+    let stdin = format!("{home}\n").into_bytes();
+    match local::exec(Command { script: SCRIPT, stdin, timeout, max_output: 1 << 20 }).await {
+        Err(error) => row.lacks_error(&error),
         Ok(output) => match (output.ended.clone(), parse(&output.stdout)) {
-            (Ended::Exited(0), Some(found)) => fill(&mut row, &found, Timestamp::now().as_second()),
+            (Ended::Exited(0), Some(found)) => fill(row, &found, Timestamp::now().as_second()),
             (ended, _) => row.lacks(
                 true,
                 format!("the check {ended}, its answer is not whole"),
@@ -161,7 +164,6 @@ async fn this_machine(host: &Host, timeout: Duration) -> Row {
             ),
         },
     }
-    row
 }
 
 fn fill(row: &mut Row, found: &Found, now: i64) {
@@ -180,35 +182,38 @@ fn fill(row: &mut Row, found: &Found, now: i64) {
 }
 
 /// Whether each repo's tokens can be read; what the forge says of them comes with the forge.
-async fn check_repos(inventory: &Inventory, context: &Context) -> Result<Vec<Repo>> {
-    let commands = may_run_commands(&inventory.location, context)?;
-    let mut rows = Vec::new();
-    for repo in &inventory.repos.repos {
+fn check_repos(inventory: &Inventory, context: &Context) -> Result<Vec<Repo>> {
+    let access = Access {
+        dir: inventory.location.dir.clone(),
+        commands: may_run_commands(&inventory.location, context)?,
+        time_limit: context.global.command_timeout(),
+    };
+    let check = |repo: &crate::inventory::repos::Repo| {
         let mut problems = Vec::new();
-        let mut token = "none".to_owned();
-        for (what, secret) in repo.secrets() {
-            token = match secret.read(&inventory.location.dir, commands).await {
-                Ok(_) => "readable".to_owned(),
+        let mut tokens = Vec::new();
+        for (what, secret) in [("token", &repo.token), ("review_token", &repo.review_token)] {
+            let Some(secret) = secret else { continue };
+            match secret.resolve(&access) {
+                Ok(_) => tokens.push(format!("{what} readable")),
                 Err(error) => {
-                    problems.push(Problem {
-                        fatal: true,
-                        message: format!("{what}: {error}"),
-                        help: error.advice().unwrap_or_default().to_owned(),
-                    });
-                    "missing".to_owned()
+                    tokens.push(format!("{what} missing"));
+                    let help = error.advice().unwrap_or_default().to_owned();
+                    problems.push(Problem { fatal: true, message: format!("{what}: {error}"), help });
                 }
-            };
+            }
         }
-        rows.push(Repo { repo: repo.name.clone(), slug: repo.slug.clone(), token, problems });
-    }
-    Ok(rows)
+        let tokens = if tokens.is_empty() { "none".to_owned() } else { tokens.join(", ") };
+        Repo { repo: repo.name.clone(), slug: repo.slug.clone(), tokens, problems }
+    };
+    Ok(inventory.repos.repos.iter().map(check).collect())
 }
 
 fn show(inventory: Option<&Inventory>, problems: &Diagnostics, rows: &[Row], repos: &[Repo], context: &Context) {
     let ui = &context.ui;
     if ui.form != Form::Text {
         let problems: Vec<serde_json::Value> = problems.iter().map(problem_json).collect();
-        let found = serde_json::json!({ "usable": inventory.is_some(), "problems": problems, "hosts": rows, "repos": repos });
+        let found =
+            serde_json::json!({ "usable": inventory.is_some(), "problems": problems, "hosts": rows, "repos": repos });
         ui.object("inventory-check", &found);
         return;
     }
@@ -220,8 +225,10 @@ fn show(inventory: Option<&Inventory>, problems: &Diagnostics, rows: &[Row], rep
         let headings = ["HOST", "REACH", "KEY", "LOGIN", "CLOCK", "TOOLS", "CRONTAB", "HALT DIR", "DISK"];
         let mut sheet = Sheet::new(ui.out, &headings);
         for row in rows {
-            let columns = [&row.reach, &row.key, &row.login, &row.clock, &row.tools, &row.crontab, &row.halt_dir, &row.disk];
-            let level = if row.problems.iter().any(|problem| problem.fatal) { 3 } else { u8::from(!row.problems.is_empty()) };
+            let columns =
+                [&row.reach, &row.key, &row.login, &row.clock, &row.tools, &row.crontab, &row.halt_dir, &row.disk];
+            let level =
+                if row.problems.iter().any(|problem| problem.fatal) { 3 } else { u8::from(!row.problems.is_empty()) };
             sheet.row(std::iter::once(Field::text(&row.host).level(level)).chain(columns.into_iter().map(cell)));
         }
         ui.print(&sheet.to_string());
@@ -229,7 +236,7 @@ fn show(inventory: Option<&Inventory>, problems: &Diagnostics, rows: &[Row], rep
     if !repos.is_empty() {
         let mut sheet = Sheet::new(ui.out, &["REPO", "SLUG", "TOKENS"]);
         for repo in repos {
-            sheet.row([Field::text(&repo.repo), Field::text(&repo.slug), Field::text(&repo.token)]);
+            sheet.row([Field::text(&repo.repo), Field::text(&repo.slug), Field::text(&repo.tokens)]);
         }
         ui.print(&sheet.to_string());
     }
@@ -249,7 +256,12 @@ fn summary(inventory: Option<&Inventory>, problems: &Diagnostics, context: &Cont
         (errors, warnings) => format!("in the files: {errors} errors, {warnings} warnings"),
     };
     let what = inventory.map(|inventory| {
-        format!("{} hosts, {} repos, {} agents: ", inventory.hosts.iter().count(), inventory.repos.repos.len(), inventory.settings.agents.len())
+        format!(
+            "{} hosts, {} repos, {} agents: ",
+            inventory.hosts.iter().count(),
+            inventory.repos.repos.len(),
+            inventory.settings.agents.len()
+        )
     });
     context.ui.note(&format!("{}{files}", what.unwrap_or_default()));
 }

@@ -4,12 +4,14 @@ use super::super::context::Context;
 use super::super::global::Form;
 use crate::error::{Diagnostics, Error, Result};
 use crate::exit::Exit;
-use crate::inventory::hosts::Hosts;
+use crate::inventory::hosts::{Connection, Host, Hosts};
 use crate::render::table::{Field, Sheet};
 
 /// Lists the hosts; with `--output json` exactly as `ansible-inventory --list` does
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  factory inventory list\n  factory inventory list -l 'builders:!old'\n  factory inventory list -o json | jq ._meta.hostvars")]
+#[command(
+    after_help = "Examples:\n  factory inventory list\n  factory inventory list -l 'builders:!old'\n  factory inventory list -o json | jq ._meta.hostvars"
+)]
 pub(in crate::cli) struct List {}
 
 /// Shows groups and hosts as a tree, as `ansible-inventory --graph` does
@@ -22,8 +24,8 @@ fn hosts(context: &Context) -> Result<Hosts> {
     let location = context.locate()?;
     let mut problems = Diagnostics::default();
     match Hosts::load(&location.hosts_yml, &mut problems) {
-        Some(hosts) if !problems.has_errors() => Ok(hosts),
-        _ => Err(Error::inventory(format!("{} cannot be used", location.hosts_yml.display())).with(problems)),
+        Some(hosts) => Ok(hosts),
+        None => Err(Error::inventory(format!("{} cannot be used", location.hosts_yml.display())).with(problems)),
     }
 }
 
@@ -43,7 +45,7 @@ pub(super) fn list(context: &Context) -> Result<Exit> {
     };
     let mut sheet = Sheet::new(context.ui.out, &["HOST", "ADDRESS", "GROUPS"]);
     for host in selected {
-        sheet.row([Field::text(&host.name), Field::text(host.destination()), Field::text(host.groups.join(","))]);
+        sheet.row([Field::text(&host.name), Field::text(destination(host)), Field::text(host.groups.join(","))]);
     }
     context.ui.print(&sheet.to_string());
     Ok(Exit::Ok)
@@ -52,4 +54,17 @@ pub(super) fn list(context: &Context) -> Result<Exit> {
 pub(super) fn graph(context: &Context) -> Result<Exit> {
     context.ui.print(&hosts(context)?.graph());
     Ok(Exit::Ok)
+}
+
+/// Where a host is, as `ssh` would be told: `user@address:port`, as far as the inventory says it.
+fn destination(host: &Host) -> String {
+    if host.connection == Connection::Local {
+        return "this machine".to_owned();
+    }
+    let user = host.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+    match host.port {
+        Some(port) if host.address.contains(':') => format!("{user}[{}]:{port}", host.address),
+        Some(port) => format!("{user}{}:{port}", host.address),
+        None => format!("{user}{}", host.address),
+    }
 }

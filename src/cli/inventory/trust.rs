@@ -16,7 +16,9 @@ use crate::ssh::{Judgement, Target, Trust, scan, trust};
 
 /// Shows a host's key fingerprints and adds them to your known_hosts
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  factory inventory trust beefy-2\n  factory inventory trust builders --yes     without asking: only on a network that you trust")]
+#[command(
+    after_help = "Examples:\n  factory inventory trust beefy-2\n  factory inventory trust builders --yes     without asking: only on a network that you trust"
+)]
 pub(in crate::cli) struct Args {
     /// Which hosts: a pattern
     host: String,
@@ -27,7 +29,9 @@ pub(in crate::cli) struct Args {
 
 /// Lets an inventory that was found by standing in a directory run its commands
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  factory inventory allow ./inventory\n\nIt is remembered by path and content: any change asks again.")]
+#[command(
+    after_help = "Example:\n  factory inventory allow ./inventory\n\nIt is remembered by path and content: any change asks again."
+)]
 pub(in crate::cli) struct Allow {
     /// The inventory's directory
     dir: PathBuf,
@@ -56,7 +60,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
 }
 
 async fn one(host: &Host, asker: &Asker, args: &Args, context: &Context) -> Result<Exit> {
-    let target = asker.ask(&wanted(host)).await?;
+    let target = asker.ask(&wanted(host)?).await?;
     let keys = scan(&target, scan_timeout(context)).await?;
     let judgements = trust::judge(&target.known_hosts()?, &target, &keys);
     show(&target, &judgements, context);
@@ -103,7 +107,9 @@ fn show(target: &Target, judgements: &[Judgement], context: &Context) {
                 })
             })
             .collect();
-        context.ui.object("trust", &serde_json::json!({ "host": target.name, "address": target.address(), "keys": keys }));
+        context
+            .ui
+            .object("trust", &serde_json::json!({ "host": target.name, "address": target.address(), "keys": keys }));
         return;
     }
     let mut sheet = Sheet::new(context.ui.out, &["HOST", "ADDRESS", "TYPE", "FINGERPRINT", "STATE"]);
@@ -146,7 +152,10 @@ pub(super) fn allow(args: &Allow, context: &Context) -> Result<Exit> {
 }
 
 /// Whether the commands of this inventory may run: one that was named or installed, or that was allowed as it is now.
-pub(in crate::cli) fn may_run_commands(location: &crate::inventory::locate::Location, context: &Context) -> Result<bool> {
+pub(in crate::cli) fn may_run_commands(
+    location: &crate::inventory::locate::Location,
+    context: &Context,
+) -> Result<bool> {
     if location.found != Found::Here {
         return Ok(true);
     }
