@@ -22,8 +22,8 @@ pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
     let mut samples: Vec<Sample> = Vec::new();
     let tell = |sample: Sample, seconds| {
         let (level, verdict) = match why_not(&sample) {
-            None => (0, "a whole sample".to_owned()),
-            Some(why) => (UNKNOWN, why),
+            None => (0, "ok: a whole sample".to_owned()),
+            Some(why) => (UNKNOWN, format!("unknown: {why}")),
         };
         context.ui.progress(&Progress::Answered { host: sample.host.clone(), level, seconds, verdict });
         samples.push(sample);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::diagnostic::Style;
-use super::table::{Field, Sheet, level_word, plain};
+use super::table::{Field, Sheet, verdict};
 use crate::inventory::units::Bytes;
 use crate::remote::sample::{Disk, Sample};
 use crate::tick::decide::why_not;
@@ -34,19 +34,11 @@ pub fn samples(samples: &[Sample], style: Style) -> String {
 
 /// A line a host: its one-line verdict.
 pub fn verdicts(hosts: &[Decided], style: Style) -> String {
-    let mut text = String::new();
-    for decided in hosts {
-        let verdict = plain(&decided.record.verdict);
-        // The verdict begins with the level's own word, which gets its colour here.
-        let (word, rest) = verdict.split_once(':').unwrap_or((&verdict, ""));
-        let word = if word == super::table::level_name(decided.record.level) {
-            level_word(decided.record.level, style)
-        } else {
-            word.to_owned()
-        };
-        text.push_str(&format!("{}: {word}:{rest}\n", decided.record.host));
-    }
-    text
+    let line = |decided: &Decided| {
+        let record = &decided.record;
+        format!("{}: {}\n", record.host, verdict(&record.verdict, record.level, style))
+    };
+    hosts.iter().map(line).collect()
 }
 
 /// `3 hosts, 1 of them unknown`.

@@ -68,13 +68,8 @@ impl Bars {
                         None
                     }
                     None => {
-                        let word = table::level_word(*level, style);
-                        Some(format!(
-                            "[{}/{}] {host}: {word} in {seconds:.1}s: {}",
-                            state.done,
-                            state.total,
-                            table::plain(verdict)
-                        ))
+                        let verdict = table::verdict(verdict, *level, style);
+                        Some(format!("[{}/{}] {host} in {seconds:.1}s: {verdict}", state.done, state.total))
                     }
                 }
             }

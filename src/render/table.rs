@@ -106,17 +106,22 @@ pub fn level_name(level: u8) -> &'static str {
     }
 }
 
-/// [`level_name`] in its colour.
-pub fn level_word(level: u8, style: Style) -> String {
+/// A verdict for a terminal: the level's word, with which it begins, has its colour, and control characters are gone.
+pub fn verdict(verdict: &str, level: u8, style: Style) -> String {
     use owo_colors::OwoColorize;
+    let verdict = plain(verdict);
     let name = level_name(level);
-    match level {
-        _ if !style.color => name.to_owned(),
+    let rest = match verdict.strip_prefix(name) {
+        Some(rest) if style.color => rest,
+        _ => return verdict,
+    };
+    let word = match level {
         0 => name.green().to_string(),
         1 => name.yellow().to_string(),
         2 | 3 => name.red().to_string(),
         _ => name.magenta().to_string(),
-    }
+    };
+    format!("{word}{rest}")
 }
 
 /// How long ago `then` was, in the two largest units: `3m 20s`, `2d 4h`. The future is `0s`.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::support::Place;
@@ -76,20 +77,23 @@ fn a_host_that_cannot_be_reached_says_so_and_holds_nobody_up() {
     assert!(error.stderr.contains("did you mean `this`?"), "{}", error.stderr);
 }
 
+/// A tick whose probe hangs: `nproc`, which writes its pid to the file `pid`, never comes back.
+fn hanging(place: &Place) -> std::process::Command {
+    let bin = place.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let script = format!("#!/bin/sh\necho $$ >{}\nexec sleep 60\n", place.path("pid").display());
+    fs::write(bin.join("nproc"), script).unwrap();
+    fs::set_permissions(bin.join("nproc"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = place.command(&["run", "-q"]);
+    command.env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())).stdout(Stdio::null());
+    command
+}
+
 #[test]
 fn one_tick_at_a_time_and_readers_are_not_held_up() {
     let place = Place::this_machine();
     place.run(&["run"]).code(0);
-    // A tick that hangs in its probe: `df` never comes back.
-    let bin = place.path("bin");
-    fs::create_dir(&bin).unwrap();
-    fs::write(bin.join("df"), "#!/bin/sh\nexec sleep 60\n").unwrap();
-    fs::write(bin.join("timeout"), "#!/bin/sh\nshift\nexec \"$@\"\n").unwrap();
-    for tool in ["df", "timeout"] {
-        fs::set_permissions(bin.join(tool), fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    let mut slow = place.command(&["run"]).env("PATH", path).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut slow = hanging(&place).spawn().unwrap();
 
     let began = Instant::now();
     let busy = loop {
@@ -115,13 +119,8 @@ fn one_tick_at_a_time_and_readers_are_not_held_up() {
 #[test]
 fn an_interrupted_tick_ends_with_130_and_kills_its_probe() {
     let place = Place::this_machine();
-    let bin = place.path("bin");
-    fs::create_dir(&bin).unwrap();
     let pid_file = place.path("pid");
-    fs::write(bin.join("nproc"), format!("#!/bin/sh\necho $$ >{}\nexec sleep 60\n", pid_file.display())).unwrap();
-    fs::set_permissions(bin.join("nproc"), fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    let mut slow = place.command(&["run"]).env("PATH", path).spawn().unwrap();
+    let mut slow = hanging(&place).spawn().unwrap();
     let began = Instant::now();
     let pid = loop {
         match fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse::<i32>().ok()) {
