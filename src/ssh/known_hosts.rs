@@ -26,6 +26,9 @@ pub const PORT: u16 = 22;
 /// The largest known_hosts file that is read, in bytes: some 100,000 lines of RSA keys.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 
+/// How many lines that were passed over are told; a file that is something else entirely has millions of them.
+const MAX_NOTES: usize = 100;
+
 /// The content of one or more known_hosts files.
 #[derive(Clone, Debug, Default)]
 pub struct KnownHosts {
@@ -83,13 +86,15 @@ pub enum Verdict {
     Revoked {
         /// The lines that revoke it, the first file first.
         lines: Vec<Held>,
+        /// The lines that hold keys of the host, this one or others: they are in the way of its next key.
+        held: Vec<Held>,
     },
 }
 
 /// What is held for a host: from this the host-key algorithms to ask for follow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
-    /// The types of the keys held, in the order of their lines, each once.
+    /// The types of the keys held and not revoked, in the order of their lines, each once.
     pub types: Vec<Algorithm>,
     /// A certificate authority is trusted for the host: ask for certificates first.
     pub authority: bool,
@@ -134,6 +139,7 @@ impl KnownHosts {
             match Line::parse(raw) {
                 Ok(None) => {}
                 Ok(Some(line)) => self.entries.push(Entry { file: Arc::clone(&path), number: index + 1, line }),
+                Err(_) if self.notes.len() >= MAX_NOTES => {}
                 Err(bad) => {
                     // The text for messages is made only where there is one; its offsets are those of the bytes.
                     let source = source.get_or_insert_with(|| {
@@ -158,7 +164,7 @@ impl KnownHosts {
         }
     }
 
-    /// The lines that were passed over, as notes with their `file:line:column`.
+    /// The lines that were passed over, as notes with their `file:line:column`; the first 100 of them.
     pub fn notes(&self) -> &[Diagnostic] {
         &self.notes
     }
@@ -202,7 +208,7 @@ impl KnownHosts {
                     && (line.key.key_data() == key.key_data() || line.key.key_data() == signer.key_data())
             });
             if !lines.is_empty() {
-                return (Verdict::Revoked { lines }, None);
+                return (Verdict::Revoked { lines, held: self.held(name, |line| line.marker == Marker::None) }, None);
             }
         }
         let mut problem = BadCertificate::UnknownAuthority { fingerprint: fingerprint(&signer) };
@@ -231,12 +237,16 @@ impl KnownHosts {
     }
 
     fn holdings_of(&self, host: &str) -> Holdings {
+        let lines: Vec<&Line> = self.matching(host).map(|entry| &entry.line).collect();
+        let revoked = |line: &Line| {
+            lines.iter().any(|other| other.marker == Marker::Revoked && other.key.key_data() == line.key.key_data())
+        };
         let mut holdings = Holdings::default();
-        for entry in self.matching(host) {
-            match entry.line.marker {
+        for line in lines.iter().filter(|line| !revoked(line)) {
+            match line.marker {
                 Marker::Authority => holdings.authority = true,
-                Marker::None if !holdings.types.contains(&entry.line.key.algorithm()) => {
-                    holdings.types.push(entry.line.key.algorithm());
+                Marker::None if !holdings.types.contains(&line.key.algorithm()) => {
+                    holdings.types.push(line.key.algorithm());
                 }
                 Marker::None | Marker::Revoked => {}
             }
@@ -246,7 +256,6 @@ impl KnownHosts {
 
     fn verdict(&self, host: &str, key: &PublicKey) -> Verdict {
         let (mut same, mut other, mut revoked) = (Vec::new(), Vec::new(), Vec::new());
-        let mut types = Vec::new();
         for entry in self.matching(host) {
             let equal = entry.line.key.key_data() == key.key_data();
             match entry.line.marker {
@@ -254,16 +263,19 @@ impl KnownHosts {
                 Marker::Revoked if equal => revoked.push(entry.to_held()),
                 Marker::Revoked => {}
                 Marker::None => {
-                    if !types.contains(&entry.line.key.algorithm()) {
-                        types.push(entry.line.key.algorithm());
+                    if equal {
+                        same.push(entry.to_held())
+                    } else {
+                        other.push(entry.to_held())
                     }
-                    if equal { same.push(entry.to_held()) } else { other.push(entry.to_held()) }
                 }
             }
         }
         match (revoked.is_empty(), same.is_empty(), other.is_empty()) {
-            (false, _, _) => Verdict::Revoked { lines: revoked },
-            (true, false, _) => Verdict::Known { lines: same, types },
+            (false, _, _) => {
+                Verdict::Revoked { lines: revoked, held: self.held(host, |line| line.marker == Marker::None) }
+            }
+            (true, false, _) => Verdict::Known { lines: same, types: self.holdings_of(host).types },
             (true, true, false) => Verdict::Changed { lines: other },
             (true, true, true) => Verdict::Unknown,
         }
