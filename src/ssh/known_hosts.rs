@@ -237,57 +237,58 @@ impl KnownHosts {
     }
 
     fn holdings_of(&self, host: &str) -> Holdings {
-        let lines: Vec<&Line> = self.matching(host).map(|entry| &entry.line).collect();
-        let revoked = |line: &Line| {
-            lines.iter().any(|other| other.marker == Marker::Revoked && other.key.key_data() == line.key.key_data())
-        };
-        let mut holdings = Holdings::default();
-        for line in lines.iter().filter(|line| !revoked(line)) {
-            match line.marker {
-                Marker::Authority => holdings.authority = true,
-                Marker::None if !holdings.types.contains(&line.key.algorithm()) => {
-                    holdings.types.push(line.key.algorithm());
-                }
-                Marker::None | Marker::Revoked => {}
-            }
-        }
-        holdings
+        holdings(&self.matching(host))
     }
 
-    fn verdict(&self, host: &str, key: &PublicKey) -> Verdict {
-        let (mut same, mut other, mut revoked) = (Vec::new(), Vec::new(), Vec::new());
-        for entry in self.matching(host) {
-            let equal = entry.line.key.key_data() == key.key_data();
-            match entry.line.marker {
-                Marker::Authority => {}
-                Marker::Revoked if equal => revoked.push(entry.to_held()),
-                Marker::Revoked => {}
-                Marker::None => {
-                    if equal {
-                        same.push(entry.to_held())
-                    } else {
-                        other.push(entry.to_held())
-                    }
-                }
-            }
+    /// The verdict under this very name, without the fallback of [`KnownHosts::lookup`].
+    pub(super) fn verdict(&self, host: &str, key: &PublicKey) -> Verdict {
+        let entries = self.matching(host);
+        let lines = |marker: Marker, equal: Option<bool>| -> Vec<Held> {
+            let wanted = |entry: &&&Entry| {
+                entry.line.marker == marker
+                    && equal.is_none_or(|equal| (entry.line.key.key_data() == key.key_data()) == equal)
+            };
+            entries.iter().filter(wanted).map(|entry| entry.to_held()).collect()
+        };
+        let (revoked, same) = (lines(Marker::Revoked, Some(true)), lines(Marker::None, Some(true)));
+        if !revoked.is_empty() {
+            return Verdict::Revoked { lines: revoked, held: lines(Marker::None, None) };
         }
-        match (revoked.is_empty(), same.is_empty(), other.is_empty()) {
-            (false, _, _) => {
-                Verdict::Revoked { lines: revoked, held: self.held(host, |line| line.marker == Marker::None) }
-            }
-            (true, false, _) => Verdict::Known { lines: same, types: self.holdings_of(host).types },
-            (true, true, false) => Verdict::Changed { lines: other },
-            (true, true, true) => Verdict::Unknown,
+        if !same.is_empty() {
+            return Verdict::Known { lines: same, types: holdings(&entries).types };
+        }
+        match lines(Marker::None, Some(false)) {
+            other if other.is_empty() => Verdict::Unknown,
+            other => Verdict::Changed { lines: other },
         }
     }
 
     fn held(&self, host: &str, wanted: impl Fn(&Line) -> bool) -> Vec<Held> {
-        self.matching(host).filter(|entry| wanted(&entry.line)).map(Entry::to_held).collect()
+        self.matching(host).into_iter().filter(|entry| wanted(&entry.line)).map(Entry::to_held).collect()
     }
 
-    fn matching<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Entry> {
-        self.entries.iter().filter(move |entry| entry.line.names.matches(host))
+    /// The lines for `host`. Each hashed line costs an HMAC here, so nothing asks twice.
+    fn matching(&self, host: &str) -> Vec<&Entry> {
+        self.entries.iter().filter(|entry| entry.line.names.matches(host)).collect()
     }
+}
+
+fn holdings(entries: &[&Entry]) -> Holdings {
+    let revoked = |line: &Line| {
+        let same = |other: &Line| other.marker == Marker::Revoked && other.key.key_data() == line.key.key_data();
+        entries.iter().any(|entry| same(&entry.line))
+    };
+    let mut holdings = Holdings::default();
+    for line in entries.iter().map(|entry| &entry.line).filter(|line| !revoked(line)) {
+        match line.marker {
+            Marker::Authority => holdings.authority = true,
+            Marker::None if !holdings.types.contains(&line.key.algorithm()) => {
+                holdings.types.push(line.key.algorithm());
+            }
+            Marker::None | Marker::Revoked => {}
+        }
+    }
+    holdings
 }
 
 impl Entry {

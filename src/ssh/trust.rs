@@ -66,7 +66,19 @@ pub fn judge(known: &KnownHosts, target: &Target, keys: &[HostKey]) -> Vec<Judge
         };
         Judgement { key: key.clone(), trust }
     };
-    keys.iter().zip(verdicts).map(judge).collect()
+    let mut judgements: Vec<Judgement> = keys.iter().zip(verdicts).map(judge).collect();
+    // Once one key stands under `[host]:port`, those under the bare name do not count any more (see
+    // `KnownHosts::lookup`): they go along, or the host would count as changed.
+    if judgements.iter().any(|judgement| judgement.trust == Trust::New) {
+        let host = known_hosts::host_name(name, port);
+        for judgement in &mut judgements {
+            let already = matches!(judgement.trust, Trust::Already { .. });
+            if already && known.verdict(&host, &judgement.key.key) == Verdict::Unknown {
+                judgement.trust = Trust::New;
+            }
+        }
+    }
+    judgements
 }
 
 /// The refusal that `judgements` call for: a revoked key, else a changed one; `None` if all keys are known or new.

@@ -63,27 +63,29 @@ pub struct Sshd {
 
 impl Sshd {
     pub fn start(program: &Path, config: &Path) -> Sshd {
-        // Another program may take the port before sshd does: then once more.
-        for _ in 0..5 {
-            let port = free_port();
-            let mut child = Command::new(program)
-                .args(["-D", "-e", "-o", "ListenAddress=127.0.0.1", "-p", &port.to_string(), "-f"])
-                .arg(config)
-                .stdin(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            let begun = Instant::now();
-            while begun.elapsed() < Duration::from_secs(20) && child.try_wait().unwrap().is_none() {
-                if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                    return Sshd { child, port };
-                }
-                std::thread::sleep(Duration::from_millis(20));
+        // Another program may take the port before sshd does: then another one.
+        let server = (0..5).find_map(|_| Sshd::start_on(program, config, free_port()));
+        server.expect("sshd does not start")
+    }
+
+    /// On a port of the caller's choice; `None` if it does not come up there.
+    pub fn start_on(program: &Path, config: &Path, port: u16) -> Option<Sshd> {
+        let child = Command::new(program)
+            .args(["-D", "-e", "-o", "ListenAddress=127.0.0.1", "-p", &port.to_string(), "-f"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut server = Sshd { child, port };
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(20) && server.child.try_wait().unwrap().is_none() {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Some(server);
             }
-            let _ = child.kill();
-            let _ = child.wait();
+            std::thread::sleep(Duration::from_millis(20));
         }
-        panic!("sshd does not start");
+        None
     }
 }
 

@@ -282,11 +282,21 @@ fn adding_at_once_from_many_sides_loses_nothing() {
 
 #[test]
 fn a_name_that_means_something_else_in_the_file_is_refused() {
-    for name in ["", "a b", "a,b", "*", "!a", "|1|x", "#a", "@revoked", "a\nb", "[a]:1", "a?"] {
+    for name in ["", "a b", "a,b", "*", "!a", "|1|x", "#a", "@revoked", "a\nb", "[a]:x", "[a,b]:1", "[]:1", "a?"] {
         let problem = text(name, 22, &public(A), None).unwrap_err();
         assert!(error(&problem, Style::PLAIN).contains("HostKeyAlias"), "{name}");
     }
+    // A HostKeyAlias may say where a tunnel leads.
+    assert!(text("[a]:1", 22, &public(A), None).unwrap().starts_with("[a]:1 ssh-ed25519 "));
+    text("[a]:1", 2222, &public(A), None).unwrap_err();
     assert!(text("fe80::1%eth0", 22, &public(A), None).unwrap().starts_with("fe80::1%eth0 ssh-ed25519 "));
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let problem = add(Path::new("/dev/full"), "web-1", 22, &public(A), false).unwrap_err();
+    assert!(problem.to_string().contains("cannot add the host key to `/dev/full`"), "{problem}");
+    assert!(problem.causes().iter().any(|cause| cause.contains("No space left")), "{problem:?}");
 }
 
 #[test]

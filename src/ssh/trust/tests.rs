@@ -48,6 +48,22 @@ fn a_key_is_new_only_where_nothing_speaks_against_it() {
 }
 
 #[test]
+fn a_key_known_by_the_bare_name_goes_along_under_the_port() {
+    let target = Target::bare("web-1", "web-1", 2222);
+    let both = format!("web-1 {A}web-1 {ECDSA}");
+    assert_eq!(kinds(&judged(&[("k", both)], &target, &[A, ECDSA])), ["already", "already"]);
+    let judgements = judged(&[("k", format!("web-1 {A}"))], &target, &[A, ECDSA]);
+    assert_eq!(kinds(&judgements), ["new", "new"]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("known_hosts");
+    std::fs::write(&file, format!("web-1 {A}")).unwrap();
+    let target = Target { user_known_hosts: vec![file], ..target };
+    accept(&target, &judgements).unwrap();
+    let keys: Vec<HostKey> = judgements.into_iter().map(|judgement| judgement.key).collect();
+    assert_eq!(kinds(&judge(&target.known_hosts().unwrap(), &target, &keys)), ["already", "already"]);
+}
+
+#[test]
 fn the_alias_is_looked_up_without_the_port() {
     let target = Target { host_key_alias: Some("One".into()), ..Target::bare("web-1", "10.0.0.5", 2222) };
     assert_eq!(kinds(&judged(&[("k", format!("one {A}"))], &target, &[A])), ["already"]);
