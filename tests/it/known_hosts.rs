@@ -68,6 +68,9 @@ fn kind(verdict: &Verdict) -> &'static str {
 
 #[test]
 fn the_lines_found_are_those_that_ssh_keygen_finds() {
+    if !sshd::has_keygen("the lines of known_hosts beside those of ssh-keygen") {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("known_hosts");
     let keys = [fixture("a.pub"), fixture("ecdsa.pub"), fixture("rsa.pub")];
@@ -134,6 +137,9 @@ fn the_lines_found_are_those_that_ssh_keygen_finds() {
 
 #[test]
 fn what_we_write_hashed_ssh_keygen_finds() {
+    if !sshd::has_keygen("hashed names beside those of ssh-keygen") {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("known_hosts");
     let key = PublicKey::from_openssh(&fixture("a.pub")).unwrap();
@@ -155,6 +161,9 @@ fn what_we_write_hashed_ssh_keygen_finds() {
 
 #[test]
 fn fingerprints_are_those_of_ssh_keygen() {
+    if !sshd::has_keygen("fingerprints beside those of ssh-keygen") {
+        return;
+    }
     for name in ["a.pub", "ecdsa.pub", "rsa.pub"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures/known_hosts").join(name);
         let output = Command::new("ssh-keygen").arg("-lf").arg(&path).output().unwrap();

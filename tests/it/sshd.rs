@@ -6,6 +6,15 @@ use std::time::{Duration, Instant};
 
 use russh::keys::PublicKey;
 
+/// Whether ssh-keygen is there; if not, one line says what is left out.
+pub fn has_keygen(left_out: &str) -> bool {
+    let there = Command::new("ssh-keygen").arg("-?").output().is_ok();
+    if !there {
+        println!("left out: {left_out}; needs ssh-keygen (apt-get install openssh-client, as `make test` does)");
+    }
+    there
+}
+
 /// The sshd to run, or `None` after one line that says what is left out.
 pub fn program(left_out: &str) -> Option<PathBuf> {
     let places = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"];
