@@ -5,3 +5,9 @@
 mod support;
 #[path = "it/tick.rs"]
 mod tick;
+#[path = "it/known_hosts.rs"]
+mod known_hosts;
+#[path = "it/sshd.rs"]
+mod sshd;
+#[path = "it/trust.rs"]
+mod trust;

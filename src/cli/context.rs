@@ -62,6 +62,25 @@ impl Context {
         }
     }
 
+    /// Who this machine is: `--as`, else the one host of the inventory that is reached without SSH, else `solo`.
+    ///
+    /// # Errors
+    /// Exit 3 when `--as` names no host.
+    pub fn own_name(&self, inventory: &Inventory) -> Result<String> {
+        if let Some(name) = &self.global.as_name {
+            return match inventory.hosts.get(name) {
+                Some(host) => Ok(host.name.clone()),
+                None => Err(Error::inventory(format!("--as names `{name}`, which is no host of the inventory"))
+                    .help("`factory inventory list` shows the hosts")),
+            };
+        }
+        let mut local = inventory.hosts.iter().filter(|host| host.connection == Connection::Local);
+        match (local.next(), local.next()) {
+            (Some(host), None) => Ok(host.name.clone()),
+            _ => Ok("solo".to_owned()),
+        }
+    }
+
     /// The hosts that `--limit` leaves, all of them without it.
     pub fn hosts<'a>(&self, inventory: &'a Inventory) -> Result<Vec<&'a Host>> {
         match &self.global.limit {

@@ -33,6 +33,10 @@ pub(super) fn completions(args: &Completions, context: &Context) -> Result<Exit>
 
 pub(super) fn man(args: &Man, context: &Context) -> Result<Exit> {
     let dir = args.dir.display();
+    if context.global.check {
+        context.ui.note(&format!("would write the manual pages into {dir} (--check)"));
+        return Ok(Exit::Ok);
+    }
     std::fs::create_dir_all(&args.dir)
         .and_then(|()| clap_mangen::generate_to(super::command(), &args.dir))
         .map_err(|error| Error::failed(format!("cannot write manual pages into {dir}")).because(error))?;

@@ -24,6 +24,7 @@ pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
         targets: targets(&inventory, &context.hosts(&inventory)?),
         policy: &inventory.settings.policy,
         state: &state,
+        by: context.own_name(&inventory)?,
         inventory: inventory.location.dir.display().to_string(),
         bounds: context.bounds(),
         check: context.global.check,

@@ -50,6 +50,8 @@ pub struct TickRecord {
     pub began: Timestamp,
     /// How long it took, in seconds.
     pub seconds: f64,
+    /// Who ran it: `--as`, else the inventory's name of this machine, else `solo`.
+    pub by: String,
     /// The inventory that it read.
     pub inventory: String,
     /// How many hosts it looked at.
@@ -219,15 +221,17 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be read.
     pub fn last_tick(&self) -> Result<Option<TickRecord>> {
-        let sql = "SELECT at, seconds, inventory, hosts, missed, pid, rss, cpu_s FROM tick ORDER BY id DESC LIMIT 1";
+        let sql =
+            "SELECT at, seconds, by, inventory, hosts, missed, pid, rss, cpu_s FROM tick ORDER BY id DESC LIMIT 1";
         let read = self.db.query_row(sql, [], |row| {
             Ok(TickRecord {
                 began: timestamp(row.get(0)?),
                 seconds: row.get(1)?,
-                inventory: row.get(2)?,
-                hosts: row.get(3)?,
-                missed: row.get(4)?,
-                controller: Controller { pid: row.get(5)?, rss: row.get(6)?, cpu_s: row.get(7)? },
+                by: row.get(2)?,
+                inventory: row.get(3)?,
+                hosts: row.get(4)?,
+                missed: row.get(5)?,
+                controller: Controller { pid: row.get(6)?, rss: row.get(7)?, cpu_s: row.get(8)? },
             })
         });
         read.optional().map_err(|error| cannot("read", &self.path, error))
@@ -286,10 +290,11 @@ fn record(db: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
     {
         let tick = &batch.tick;
         tx.execute(
-            "INSERT INTO tick (at, seconds, inventory, hosts, missed, pid, rss, cpu_s) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
+            "INSERT INTO tick (at, seconds, by, inventory, hosts, missed, pid, rss, cpu_s) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)",
             params![
                 micros(tick.began),
                 tick.seconds,
+                tick.by,
                 tick.inventory,
                 tick.hosts,
                 tick.missed,

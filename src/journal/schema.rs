@@ -5,7 +5,7 @@ use rusqlite::{Connection, ErrorCode};
 /// What each version adds to the one before; the file's `user_version` says how many were done.
 const STEPS: [&str; 1] = ["
     CREATE TABLE tick (
-        id INTEGER PRIMARY KEY, at INTEGER NOT NULL, seconds REAL NOT NULL, inventory TEXT NOT NULL,
+        id INTEGER PRIMARY KEY, at INTEGER NOT NULL, seconds REAL NOT NULL, by TEXT NOT NULL, inventory TEXT NOT NULL,
         hosts INTEGER NOT NULL, missed INTEGER NOT NULL, pid INTEGER NOT NULL, rss INTEGER NOT NULL, cpu_s REAL NOT NULL);
     CREATE TABLE host (
         host TEXT PRIMARY KEY, at INTEGER NOT NULL, seen INTEGER, latches TEXT NOT NULL, severities TEXT NOT NULL,

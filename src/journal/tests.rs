@@ -7,6 +7,7 @@ fn batch(at: Timestamp, host: &str, level: u8) -> Batch {
         tick: TickRecord {
             began: at,
             seconds: 0.5,
+            by: "solo".to_owned(),
             inventory: "inventory".to_owned(),
             hosts: 1,
             missed: 0,

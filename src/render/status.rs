@@ -50,7 +50,7 @@ pub fn text(status: &Status, now: Timestamp, style: Style) -> String {
     let mut text = String::new();
     let tick = &status.tick;
     let age = now.duration_since(tick.began).as_secs();
-    let _ = write!(text, "last tick {} ago, took {:.1}s", ago(tick.began, now), tick.seconds);
+    let _ = write!(text, "last tick {} ago by {}, took {:.1}s", ago(tick.began, now), tick.by, tick.seconds);
     let _ =
         writeln!(text, ", the controller used {} and {:.2}s of CPU", Bytes(tick.controller.rss), tick.controller.cpu_s);
     if let Some(pid) = status.running {

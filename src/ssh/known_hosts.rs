@@ -26,6 +26,9 @@ pub const PORT: u16 = 22;
 /// The largest known_hosts file that is read, in bytes: some 100,000 lines of RSA keys.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 
+/// How many lines that were passed over are told; a file that is something else entirely has millions of them.
+const MAX_NOTES: usize = 100;
+
 /// The content of one or more known_hosts files.
 #[derive(Clone, Debug, Default)]
 pub struct KnownHosts {
@@ -83,13 +86,15 @@ pub enum Verdict {
     Revoked {
         /// The lines that revoke it, the first file first.
         lines: Vec<Held>,
+        /// The lines that hold keys of the host, this one or others: they are in the way of its next key.
+        held: Vec<Held>,
     },
 }
 
 /// What is held for a host: from this the host-key algorithms to ask for follow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
-    /// The types of the keys held, in the order of their lines, each once.
+    /// The types of the keys held and not revoked, in the order of their lines, each once.
     pub types: Vec<Algorithm>,
     /// A certificate authority is trusted for the host: ask for certificates first.
     pub authority: bool,
@@ -134,6 +139,7 @@ impl KnownHosts {
             match Line::parse(raw) {
                 Ok(None) => {}
                 Ok(Some(line)) => self.entries.push(Entry { file: Arc::clone(&path), number: index + 1, line }),
+                Err(_) if self.notes.len() >= MAX_NOTES => {}
                 Err(bad) => {
                     // The text for messages is made only where there is one; its offsets are those of the bytes.
                     let source = source.get_or_insert_with(|| {
@@ -158,7 +164,7 @@ impl KnownHosts {
         }
     }
 
-    /// The lines that were passed over, as notes with their `file:line:column`.
+    /// The lines that were passed over, as notes with their `file:line:column`; the first 100 of them.
     pub fn notes(&self) -> &[Diagnostic] {
         &self.notes
     }
@@ -202,7 +208,7 @@ impl KnownHosts {
                     && (line.key.key_data() == key.key_data() || line.key.key_data() == signer.key_data())
             });
             if !lines.is_empty() {
-                return (Verdict::Revoked { lines }, None);
+                return (Verdict::Revoked { lines, held: self.held(name, |line| line.marker == Marker::None) }, None);
             }
         }
         let mut problem = BadCertificate::UnknownAuthority { fingerprint: fingerprint(&signer) };
@@ -231,51 +237,58 @@ impl KnownHosts {
     }
 
     fn holdings_of(&self, host: &str) -> Holdings {
-        let mut holdings = Holdings::default();
-        for entry in self.matching(host) {
-            match entry.line.marker {
-                Marker::Authority => holdings.authority = true,
-                Marker::None if !holdings.types.contains(&entry.line.key.algorithm()) => {
-                    holdings.types.push(entry.line.key.algorithm());
-                }
-                Marker::None | Marker::Revoked => {}
-            }
-        }
-        holdings
+        holdings(&self.matching(host))
     }
 
-    fn verdict(&self, host: &str, key: &PublicKey) -> Verdict {
-        let (mut same, mut other, mut revoked) = (Vec::new(), Vec::new(), Vec::new());
-        let mut types = Vec::new();
-        for entry in self.matching(host) {
-            let equal = entry.line.key.key_data() == key.key_data();
-            match entry.line.marker {
-                Marker::Authority => {}
-                Marker::Revoked if equal => revoked.push(entry.to_held()),
-                Marker::Revoked => {}
-                Marker::None => {
-                    if !types.contains(&entry.line.key.algorithm()) {
-                        types.push(entry.line.key.algorithm());
-                    }
-                    if equal { same.push(entry.to_held()) } else { other.push(entry.to_held()) }
-                }
-            }
+    /// The verdict under this very name, without the fallback of [`KnownHosts::lookup`].
+    pub(super) fn verdict(&self, host: &str, key: &PublicKey) -> Verdict {
+        let entries = self.matching(host);
+        let lines = |marker: Marker, equal: Option<bool>| -> Vec<Held> {
+            let wanted = |entry: &&&Entry| {
+                entry.line.marker == marker
+                    && equal.is_none_or(|equal| (entry.line.key.key_data() == key.key_data()) == equal)
+            };
+            entries.iter().filter(wanted).map(|entry| entry.to_held()).collect()
+        };
+        let (revoked, same) = (lines(Marker::Revoked, Some(true)), lines(Marker::None, Some(true)));
+        if !revoked.is_empty() {
+            return Verdict::Revoked { lines: revoked, held: lines(Marker::None, None) };
         }
-        match (revoked.is_empty(), same.is_empty(), other.is_empty()) {
-            (false, _, _) => Verdict::Revoked { lines: revoked },
-            (true, false, _) => Verdict::Known { lines: same, types },
-            (true, true, false) => Verdict::Changed { lines: other },
-            (true, true, true) => Verdict::Unknown,
+        if !same.is_empty() {
+            return Verdict::Known { lines: same, types: holdings(&entries).types };
+        }
+        match lines(Marker::None, Some(false)) {
+            other if other.is_empty() => Verdict::Unknown,
+            other => Verdict::Changed { lines: other },
         }
     }
 
     fn held(&self, host: &str, wanted: impl Fn(&Line) -> bool) -> Vec<Held> {
-        self.matching(host).filter(|entry| wanted(&entry.line)).map(Entry::to_held).collect()
+        self.matching(host).into_iter().filter(|entry| wanted(&entry.line)).map(Entry::to_held).collect()
     }
 
-    fn matching<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Entry> {
-        self.entries.iter().filter(move |entry| entry.line.names.matches(host))
+    /// The lines for `host`. Each hashed line costs an HMAC here, so nothing asks twice.
+    fn matching(&self, host: &str) -> Vec<&Entry> {
+        self.entries.iter().filter(|entry| entry.line.names.matches(host)).collect()
     }
+}
+
+fn holdings(entries: &[&Entry]) -> Holdings {
+    let revoked = |line: &Line| {
+        let same = |other: &Line| other.marker == Marker::Revoked && other.key.key_data() == line.key.key_data();
+        entries.iter().any(|entry| same(&entry.line))
+    };
+    let mut holdings = Holdings::default();
+    for line in entries.iter().map(|entry| &entry.line).filter(|line| !revoked(line)) {
+        match line.marker {
+            Marker::Authority => holdings.authority = true,
+            Marker::None if !holdings.types.contains(&line.key.algorithm()) => {
+                holdings.types.push(line.key.algorithm());
+            }
+            Marker::None | Marker::Revoked => {}
+        }
+    }
+    holdings
 }
 
 impl Entry {

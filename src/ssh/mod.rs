@@ -5,7 +5,7 @@
 //! [`scan`] fetches a host's keys without logging in; [`trust`] decides what is new, known, changed or revoked.
 //! [`unreached`] names each way in which a host could not be reached.
 
-pub mod base64;
+pub(crate) mod base64;
 pub mod config;
 pub(crate) mod dial;
 pub mod exec;

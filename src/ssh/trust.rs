@@ -27,6 +27,8 @@ pub enum Trust {
     Revoked {
         /// The lines that say so.
         lines: Vec<Held>,
+        /// The lines that hold keys of the host.
+        held: Vec<Held>,
     },
 }
 
@@ -51,7 +53,7 @@ pub fn judge(known: &KnownHosts, target: &Target, keys: &[HostKey]) -> Vec<Judge
         let trust = match verdict {
             Verdict::Known { lines, .. } => Trust::Already { lines },
             Verdict::Unknown => Trust::New,
-            Verdict::Revoked { lines } => Trust::Revoked { lines },
+            Verdict::Revoked { lines, held } => Trust::Revoked { lines, held },
             Verdict::Changed { lines } => {
                 let same: Vec<Held> =
                     lines.iter().filter(|held| held.algorithm == key.key.algorithm()).cloned().collect();
@@ -64,7 +66,19 @@ pub fn judge(known: &KnownHosts, target: &Target, keys: &[HostKey]) -> Vec<Judge
         };
         Judgement { key: key.clone(), trust }
     };
-    keys.iter().zip(verdicts).map(judge).collect()
+    let mut judgements: Vec<Judgement> = keys.iter().zip(verdicts).map(judge).collect();
+    // Once one key stands under `[host]:port`, those under the bare name do not count any more (see
+    // `KnownHosts::lookup`): they go along, or the host would count as changed.
+    if judgements.iter().any(|judgement| judgement.trust == Trust::New) {
+        let host = known_hosts::host_name(name, port);
+        for judgement in &mut judgements {
+            let already = matches!(judgement.trust, Trust::Already { .. });
+            if already && known.verdict(&host, &judgement.key.key) == Verdict::Unknown {
+                judgement.trust = Trust::New;
+            }
+        }
+    }
+    judgements
 }
 
 /// The refusal that `judgements` call for: a revoked key, else a changed one; `None` if all keys are known or new.
@@ -73,7 +87,7 @@ pub fn judge(known: &KnownHosts, target: &Target, keys: &[HostKey]) -> Vec<Judge
 /// [`Exit::Unreachable`]: the host is not verified.
 pub fn refusal(target: &Target, judgements: &[Judgement]) -> Option<Error> {
     let revoked = judgements.iter().find_map(|judgement| match &judgement.trust {
-        Trust::Revoked { lines } => Some(revoked(target, &judgement.key, lines)),
+        Trust::Revoked { lines, held } => Some(revoked(target, &judgement.key, lines, held)),
         _ => None,
     });
     revoked.or_else(|| {
@@ -104,7 +118,7 @@ pub fn changed(target: &Target, key: &HostKey, lines: &[Held]) -> Error {
         error = error.because(Line(format!("{} holds {} {}", held.place(), held.algorithm, held.fingerprint)));
     }
     let mut help = format!(
-        "somebody may be in between. If you know that the host was installed anew: {}",
+        "somebody may be in between. If you know that the host was installed anew, take its old keys out by: {}",
         commands(target, lines)
     );
     let shared: Vec<String> = lines.iter().filter(|held| held.shared).map(Held::place).collect();
@@ -114,19 +128,22 @@ pub fn changed(target: &Target, key: &HostKey, lines: &[Held]) -> Error {
     error.help(format!("{help}; then: factory inventory trust {}", target.name))
 }
 
-/// The error for a host that shows `key` while `lines` revoke it.
-pub fn revoked(target: &Target, key: &HostKey, lines: &[Held]) -> Error {
+/// The error for a host that shows `key` while `lines` revoke it and `held` hold keys of it.
+pub fn revoked(target: &Target, key: &HostKey, lines: &[Held], held: &[Held]) -> Error {
     let mut error = Error::new(
         Exit::Unreachable,
         format!("host `{}`: its host key {} {} is revoked", target.name, key.kind(), key.fingerprint),
     );
-    for held in lines {
-        error = error.because(Line(format!("{} revokes it", held.place())));
+    for line in lines {
+        error = error.because(Line(format!("{} revokes it", line.place())));
     }
+    // ssh-keygen leaves `@revoked` lines, as it should; without a line of the host there is nothing to take out.
+    let commands = match held {
+        [] => String::new(),
+        held => format!(", take its old one out here by: {}", commands(target, held)),
+    };
     error.help(format!(
-        "whoever has that key can pose as the host. Give the host a new key, then take its old one out here: {}; then: \
-         factory inventory trust {} (ssh-keygen leaves the @revoked line, which is right)",
-        commands(target, lines),
+        "whoever has that key can pose as the host. Give the host a new key{commands}; then: factory inventory trust {}",
         target.name
     ))
 }

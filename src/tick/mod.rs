@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use jiff::Timestamp;
+use tracing::{debug, info};
 
 pub use self::decide::{Decided, UNKNOWN};
 use self::lock::Lock;
@@ -29,6 +30,8 @@ pub struct Wake<'a> {
     pub policy: &'a Policy,
     /// The state directory; it is there already unless `check`.
     pub state: &'a Path,
+    /// Who runs the tick, for the record.
+    pub by: String,
     /// The inventory's directory, for the record.
     pub inventory: String,
     /// The bounds of the sweep.
@@ -63,6 +66,7 @@ pub async fn run(wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outcome> 
         None => Vec::new(),
     };
 
+    info!(hosts = wake.targets.len(), by = wake.by, check = wake.check, "looking at the hosts");
     let order: Vec<String> = wake.targets.iter().map(|target| target.name.clone()).collect();
     let mut hosts = observe_and_decide(wake.targets, wake.bounds, wake.policy, &known, report).await;
     hosts.sort_by_key(|decided| order.iter().position(|name| *name == decided.sample.host));
@@ -71,6 +75,7 @@ pub async fn run(wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outcome> 
     let tick = TickRecord {
         began,
         seconds: clock.elapsed().as_secs_f64(),
+        by: wake.by,
         inventory: wake.inventory,
         hosts: hosts.len() as u64,
         missed: hosts.iter().filter(|decided| decided.record.level == UNKNOWN).count() as u64,
@@ -80,6 +85,7 @@ pub async fn run(wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outcome> 
         Some(journal) => record(journal, &tick, &hosts, &events).err(),
         None => None,
     };
+    info!(events = events.len(), missed = tick.missed, "the tick is over");
     drop(lock);
     Ok(Outcome { tick, hosts, events, unrecorded })
 }
@@ -110,6 +116,7 @@ async fn observe_and_decide(
 ) -> Vec<Decided> {
     let mut hosts = Vec::with_capacity(targets.len());
     let decide_one = |sample: Sample, seconds| {
+        debug!(host = sample.host, seconds, missing = sample.missing, "answered");
         let previous = known.iter().find(|record| record.host == sample.host);
         let decided = decide::decide(previous, policy, sample);
         let (host, level) = (decided.record.host.clone(), decided.record.level);

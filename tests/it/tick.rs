@@ -30,6 +30,7 @@ fn a_run_looks_at_this_machine_and_status_and_events_tell_of_it() {
     assert_eq!((&sample["kind"], &sample["host"]), (&"sample".into(), &"this".into()));
 
     let status = place.run(&["status", "-o", "json"]).code(0).json();
+    assert_eq!(status["tick"]["by"], "this");
     assert_eq!((&status["v"], &status["kind"]), (&1.into(), &"status".into()));
     assert_eq!(status["hosts"][0]["host"], "this");
     assert!(status["hosts"][0]["level"].as_u64().unwrap() < 4);

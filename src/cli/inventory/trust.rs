@@ -12,6 +12,7 @@ use crate::inventory::hosts::{Connection, Host};
 use crate::inventory::locate::Found;
 use crate::render::table::{Field, Sheet};
 use crate::ssh::config::Asker;
+use crate::ssh::known_hosts;
 use crate::ssh::{Judgement, Target, Trust, scan, trust};
 
 /// Shows a host's key fingerprints and adds them to your known_hosts
@@ -71,6 +72,12 @@ async fn one(host: &Host, asker: &Asker, args: &Args, context: &Context) -> Resu
     if new == 0 {
         context.ui.note(&format!("{}: every key is known already", target.name));
         return Ok(Exit::Ok);
+    }
+    if context.global.diff {
+        let (name, port) = target.known_as();
+        for judgement in judgements.iter().filter(|judgement| judgement.trust == Trust::New) {
+            context.ui.note(&format!("+{}", known_hosts::text(name, port, &judgement.key.key, None)?));
+        }
     }
     if context.global.check {
         context.ui.note(&format!("{}: {new} new, nothing added (--check)", target.name));

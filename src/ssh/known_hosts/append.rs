@@ -9,7 +9,7 @@ use russh::keys::PublicKey;
 
 use super::line::{Line, Marker};
 use super::names::Names;
-use super::{fingerprint, host_name};
+use super::{PORT, fingerprint, host_name};
 use crate::error::{Error, Result};
 
 /// What ssh never writes into a file, since it has a meaning there, with what would end the field or the list.
@@ -31,7 +31,8 @@ pub struct Added {
 /// # Errors
 /// A name that means something else in that file: empty, with blanks, or with one of `@?*#[]|'"\!,`.
 pub fn text(name: &str, port: u16, key: &PublicKey, salt: Option<[u8; 20]>) -> Result<String> {
-    if name.is_empty() || name.chars().any(|c| NOT_IN_NAMES.contains(c) || c.is_whitespace() || c.is_control()) {
+    let plain = inner(name, port);
+    if plain.is_empty() || plain.chars().any(|c| NOT_IN_NAMES.contains(c) || c.is_whitespace() || c.is_control()) {
         return Err(Error::failed(format!(
             "the host name `{}` cannot stand in a known_hosts file",
             name.escape_debug()
@@ -46,6 +47,15 @@ pub fn text(name: &str, port: u16, key: &PublicKey, salt: Option<[u8; 20]>) -> R
     Line { marker: Marker::None, names, key: key.clone() }
         .to_text()
         .ok_or_else(|| Error::failed(format!("the host key {} cannot be written", fingerprint(key))))
+}
+
+/// `name` without the brackets and port that a HostKeyAlias may bring along.
+fn inner(name: &str, port: u16) -> &str {
+    let bracketed = name.strip_prefix('[').and_then(|rest| rest.split_once("]:"));
+    match bracketed {
+        Some((host, digits)) if port == PORT && digits.parse::<u16>().is_ok() => host,
+        _ => name,
+    }
 }
 
 /// Adds `key` for the host `name` to `file`, as its last line; with `hash` the name is hashed, as for `HashKnownHosts`.

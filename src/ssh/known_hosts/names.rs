@@ -50,8 +50,7 @@ impl Names {
         match self {
             Names::Patterns(list) => matches_list(name.as_bytes(), list),
             Names::Hashed { hash: None, .. } => false,
-            Names::Hashed { salt, hash: Some(_) } if hash(name, salt).is_none() => false,
-            Names::Hashed { salt, hash: Some(wanted) } => hash(name, salt).as_ref() == Some(wanted),
+            Names::Hashed { salt, hash: Some(wanted) } => hash(name, salt).is_some_and(|hash| hash == *wanted),
         }
     }
 

@@ -35,7 +35,7 @@ fn is_known(text: &str, name: &str, port: u16, key: &str) -> bool {
 
 fn lines(verdict: &Verdict) -> Vec<usize> {
     match verdict {
-        Verdict::Known { lines, .. } | Verdict::Changed { lines } | Verdict::Revoked { lines } => {
+        Verdict::Known { lines, .. } | Verdict::Changed { lines } | Verdict::Revoked { lines, .. } => {
             lines.iter().map(|held| held.line).collect()
         }
         Verdict::Unknown => Vec::new(),
@@ -215,7 +215,7 @@ fn what_cannot_be_read_is_an_error_and_never_a_first_visit() {
     // A user other than root meets the mode.
     let secret = directory.path().join("secret");
     std::fs::write(&secret, format!("web-1 {A}")).unwrap();
-    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
     if std::fs::File::open(&secret).is_err() {
         KnownHosts::load(&[secret]).unwrap_err();
     }
@@ -228,6 +228,8 @@ fn holdings_tell_which_algorithms_to_ask_for() {
     assert_eq!(holdings.types.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ecdsa-sha2-nistp256", "ssh-rsa"]);
     assert_eq!(known.holdings("web-1", 2222), holdings, "under the bare name, where nothing is under the port");
     assert_eq!(known.holdings("db", 22), Holdings::default());
+    let types = |text: &str| self::known(text).holdings("web-1", 22).types;
+    assert_eq!(types(&format!("web-1 {A}web-1 {ECDSA}@revoked * {A}")), [public(ECDSA).algorithm()]);
 }
 
 #[test]
@@ -280,11 +282,21 @@ fn adding_at_once_from_many_sides_loses_nothing() {
 
 #[test]
 fn a_name_that_means_something_else_in_the_file_is_refused() {
-    for name in ["", "a b", "a,b", "*", "!a", "|1|x", "#a", "@revoked", "a\nb", "[a]:1", "a?"] {
+    for name in ["", "a b", "a,b", "*", "!a", "|1|x", "#a", "@revoked", "a\nb", "[a]:x", "[a,b]:1", "[]:1", "a?"] {
         let problem = text(name, 22, &public(A), None).unwrap_err();
         assert!(error(&problem, Style::PLAIN).contains("HostKeyAlias"), "{name}");
     }
+    // A HostKeyAlias may say where a tunnel leads.
+    assert!(text("[a]:1", 22, &public(A), None).unwrap().starts_with("[a]:1 ssh-ed25519 "));
+    text("[a]:1", 2222, &public(A), None).unwrap_err();
     assert!(text("fe80::1%eth0", 22, &public(A), None).unwrap().starts_with("fe80::1%eth0 ssh-ed25519 "));
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let problem = add(Path::new("/dev/full"), "web-1", 22, &public(A), false).unwrap_err();
+    assert!(problem.to_string().contains("cannot add the host key to `/dev/full`"), "{problem}");
+    assert!(problem.causes().iter().any(|cause| cause.contains("No space left")), "{problem:?}");
 }
 
 #[test]
