@@ -11,3 +11,5 @@ mod known_hosts;
 mod sshd;
 #[path = "it/trust.rs"]
 mod trust;
+#[path = "it/diagnostics.rs"]
+mod diagnostics;

@@ -76,7 +76,7 @@ impl<'de> Deserialize<'de> for Argv {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Argv, E> {
-                let split = shlex::split(text).filter(|words| !words.is_empty() && text.len() < 200);
+                let split = split(text).filter(|words| !words.is_empty() && text.len() < 200);
                 let help = match split {
                     Some(words) => {
                         let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
@@ -101,6 +101,24 @@ impl<'de> Deserialize<'de> for Argv {
         }
         deserializer.deserialize_any(Visitor)
     }
+}
+
+/// The words of a shell string, `{{ ... }}` kept whole.
+fn split(text: &str) -> Option<Vec<String>> {
+    const BLANK: char = '\u{1}';
+    let mut inside = false;
+    let mut glued = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match (c, rest.peek()) {
+            ('{', Some('{')) => inside = true,
+            ('}', Some('}')) => inside = false,
+            _ => {}
+        }
+        glued.push(if c == ' ' && inside { BLANK } else { c });
+    }
+    let words = shlex::split(&glued)?;
+    Some(words.into_iter().map(|word| word.replace(BLANK, " ")).collect())
 }
 
 /// A word as it can stand in a flow list.

@@ -50,7 +50,7 @@ impl Document {
         path.iter().try_fold(self.root.as_ref()?, |node, name| step(node, name))
     }
 
-    /// Where the value at `path` stands; where there is none, or only a block below, its key or the nearest one above.
+    /// Where the value at `path` stands; a mapping, a list and what is absent by the nearest key.
     pub fn span(&self, path: &[&str]) -> Span {
         match &self.root {
             Some(root) => span(root, path),
@@ -81,12 +81,13 @@ pub(crate) fn span(root: &Arc<Node>, path: &[&str]) -> Span {
         {
             at = key.span;
         }
+        let listed = matches!(&node.value, yaml::Value::Sequence(_));
         match step(node, name) {
             Some(next) => node = next,
             None => return at,
         }
-        let shown = node.span.start < node.span.end && !node.is_null();
-        if shown || node.as_mapping().is_none() && !node.is_null() {
+        // In a list there is no key to show; a collection may go on for lines.
+        if listed || (node.as_text().is_some() && !node.is_null()) {
             at = node.span;
         }
     }

@@ -8,8 +8,30 @@ use super::hint;
 use crate::error::{Diagnostic, SourceFile};
 use crate::inventory::yaml::{Node, Value};
 
-/// What to write instead of a secret.
-pub(crate) const INSTEAD: &str = "write where it is kept: `{env: NAME}`, `{file: PATH}` or `{command: [PROGRAM, ARGUMENT]}`; and change the secret, since it was in a file";
+/// A secret in the clear: what it is and what to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clear {
+    what: &'static str,
+    help: &'static str,
+}
+
+impl Clear {
+    const fn of(self, what: &'static str) -> Clear {
+        Clear { what, ..self }
+    }
+}
+
+const SECRET: Clear = Clear {
+    what: "a secret",
+    help: "write where it is kept: `{env: NAME}`, `{file: PATH}` or `{command: [PROGRAM, ARGUMENT]}`; and change the \
+           secret, since it was in a file",
+};
+
+const LOGIN: Clear = Clear {
+    what: "a URL with a password",
+    help: "write the URL without what stands before the `@`, and the secret as `token: {env: NAME}`; and change it, \
+           since it was in a file",
+};
 
 /// Ends of key names whose value is a secret.
 const SECRET_KEYS: [&str; 11] = [
@@ -55,14 +77,14 @@ pub(crate) fn is_secret_key(key: &str) -> bool {
 }
 
 /// What kind of secret `text` shows by itself, whatever its key.
-pub(crate) fn secret_in(text: &str) -> Option<&'static str> {
+pub(crate) fn secret_in(text: &str) -> Option<Clear> {
     if text.contains("-----BEGIN") && text.contains("PRIVATE KEY") {
-        return Some("a private key");
+        return Some(SECRET.of("a private key"));
     }
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')));
     for word in words {
         if MARKS.iter().any(|mark| word.len() >= mark.len() + 16 && word.starts_with(mark)) {
-            return Some("a token");
+            return Some(SECRET.of("a token"));
         }
     }
     let (_, rest) = text.split_once("://")?;
@@ -70,17 +92,17 @@ pub(crate) fn secret_in(text: &str) -> Option<&'static str> {
     if let Some((user, _)) = authority.rsplit_once('@')
         && user.contains(':')
     {
-        return Some("a URL with a password");
+        return Some(LOGIN.of("a URL with a password"));
     }
     if authority.eq_ignore_ascii_case("hooks.slack.com") {
-        return Some("a URL that is itself a secret");
+        return Some(SECRET.of("a URL that is itself a secret"));
     }
     let query = rest.split_once('?').map_or("", |(_, query)| query);
     let named = query.split(['&', '#']).any(|pair| {
         pair.split_once('=')
             .is_some_and(|(name, value)| !value.is_empty() && QUERY.contains(&name.to_lowercase().as_str()))
     });
-    named.then_some("a URL with a secret")
+    named.then_some(SECRET.of("a URL with a secret"))
 }
 
 /// Every literal secret below `node`, with the address of what to leave out.
@@ -88,21 +110,17 @@ pub(super) fn find(source: &Arc<SourceFile>, node: &Node) -> Vec<(usize, Diagnos
     let mut found = Vec::new();
     walk(node, &mut HashSet::new(), &mut |key, value, what| {
         let message = match key.and_then(Node::as_text) {
-            Some(name) => format!("`{}` holds {what} in the clear", hint::short(name)),
-            None => format!("{what} in the clear"),
+            Some(name) => format!("`{}` holds {} in the clear", hint::short(name), what.what),
+            None => format!("{} in the clear", what.what),
         };
         let at = key.unwrap_or(value);
-        found.push((address(at), Diagnostic::error(message).at(source, value.span).secret().help(INSTEAD)));
+        found.push((address(at), Diagnostic::error(message).at(source, value.span).secret().help(what.help)));
     });
     found
 }
 
 /// Calls `tell(key, value, what)` for each secret below `node`, each shared node once.
-fn walk<'n>(
-    node: &'n Node,
-    seen: &mut HashSet<usize>,
-    tell: &mut impl FnMut(Option<&'n Node>, &'n Node, &'static str),
-) {
+fn walk<'n>(node: &'n Node, seen: &mut HashSet<usize>, tell: &mut impl FnMut(Option<&'n Node>, &'n Node, Clear)) {
     if !seen.insert(address(node)) {
         return;
     }
@@ -118,7 +136,7 @@ fn walk<'n>(
                 match &value.value {
                     Value::Scalar { text, .. } => {
                         let named = key.as_text().is_some_and(is_secret_key) && !value.is_null() && !text.is_empty();
-                        let what = secret_in(text).or(named.then_some("a secret"));
+                        let what = secret_in(text).or(named.then_some(SECRET));
                         if let Some(what) = what.filter(|_| seen.insert(address(value))) {
                             tell(Some(key), value, what);
                         }
@@ -138,12 +156,26 @@ pub(super) fn blot(text: &str, root: Option<&Node>) -> String {
         walk(root, &mut HashSet::new(), &mut |_, value, _| spans.push((value.span.start, value.span.end)));
     }
     let mut start = 0;
+    // The indentation of the key whose secret goes on in deeper lines.
+    let mut below: Option<usize> = None;
     for line in text.split_inclusive('\n') {
-        if let Some((from, to)) = line_secret(line) {
-            spans.push((start + from, start + to));
+        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+        if below.is_some_and(|key| line.trim().is_empty() || indent > key) {
+            spans.push((start, start + line.trim_end().len()));
+        } else {
+            let (secrets, open) = line_secrets(line);
+            spans.extend(secrets.into_iter().map(|(from, to)| (start + from, start + to)));
+            // The lines of a key stand as deep as its first.
+            let key = line.contains("PRIVATE KEY-----").then(|| indent.saturating_sub(1));
+            below = key.or(open.then_some(indent));
         }
         start += line.len();
     }
+    blot_spans(text, spans)
+}
+
+/// `text` with the bytes of `spans` replaced by asterisks.
+fn blot_spans(text: &str, mut spans: Vec<(usize, usize)>) -> String {
     if spans.is_empty() {
         return text.to_owned();
     }
@@ -165,23 +197,58 @@ pub(super) fn blot(text: &str, root: Option<&Node>) -> String {
     out
 }
 
-/// The part of a line that looks like a secret: what stands behind `token: `, or all of it when it shows one.
-fn line_secret(line: &str) -> Option<(usize, usize)> {
-    let end = line.trim_end().len();
-    let body = line.get(..end)?;
+/// Whether what stands behind `token:` says where a secret is kept, or is nothing yet.
+fn is_reference(value: &str) -> bool {
+    let Some(inner) = value.strip_prefix('{') else { return value.is_empty() || value.starts_with('#') };
+    let Some((kind, place)) = inner.split_once(':') else { return false };
+    let name = place.trim().split(['}', ' ', ',']).next().unwrap_or_default();
+    match kind.trim() {
+        "env" => name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'),
+        kind => matches!(kind, "file" | "command"),
+    }
+}
+
+/// Blots the text at each secret problem out of what all the others show too: they may stand a line beside it.
+pub(crate) fn conceal(problems: &mut [Diagnostic]) {
+    let secret = problems.iter().filter(|problem| problem.secret).filter_map(|problem| problem.place.as_ref());
+    let spans: Vec<(usize, usize)> = secret.map(|place| (place.span.start, place.span.end)).collect();
+    let Some(first) = problems.iter().find_map(|problem| problem.place.as_ref()).filter(|_| !spans.is_empty()) else {
+        return;
+    };
+    let text = blot_spans(&first.source.text, spans);
+    let source = Arc::new(SourceFile { path: first.source.path.clone(), text });
+    for place in problems.iter_mut().filter_map(|problem| problem.place.as_mut()) {
+        place.source = Arc::clone(&source);
+    }
+}
+
+/// The parts of a line that look like secrets: words that show it, and what stands behind `token: `, of which it also
+/// says whether that may go on below.
+fn line_secrets(line: &str) -> (Vec<(usize, usize)>, bool) {
+    let body = line.trim_end();
+    let mut spans = Vec::new();
     let mut from = 0;
+    for word in body.split_inclusive([' ', ',', '"', '\'', '{', '}', '[', ']']) {
+        if secret_in(word).is_some() {
+            spans.push((from, from + word.len()));
+        }
+        from += word.len();
+    }
+    if body.contains("PRIVATE KEY-----") {
+        spans.push((line.len() - line.trim_start().len(), body.len()));
+    }
+    from = 0;
     for (at, c) in body.char_indices().filter(|(_, c)| matches!(c, ':' | '=')) {
-        let name = body.get(from..at).unwrap_or_default();
+        let name = body.get(from..at).unwrap_or_default().trim_end();
         let name = name.rsplit(['{', ',', ' ', '?', '&']).next().unwrap_or_default().trim_matches(['"', '\'']);
         from = at + c.len_utf8();
         let value = body.get(from..).unwrap_or_default();
-        let first = value.trim_start().chars().next();
-        if is_secret_key(name) && !matches!(first, None | Some('{' | '[' | '#' | '&' | '*')) {
-            let skip = value.len() - value.trim_start().len();
-            return Some((from + skip, end));
+        if is_secret_key(name) && !is_reference(value.trim()) {
+            spans.push((from + value.len() - value.trim_start().len(), body.len()));
+            return (spans, true);
         }
     }
-    secret_in(body).map(|_| (line.len() - line.trim_start().len(), end))
+    (spans, false)
 }
 
 #[cfg(test)]

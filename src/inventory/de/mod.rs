@@ -24,8 +24,9 @@ use serde::de::DeserializeOwned;
 pub use document::Document;
 pub(crate) use document::span as span_below;
 pub use hint::{list, near};
+pub(crate) use literal::conceal;
 use problem::{Kind, Problem};
-pub(crate) use problem::{Told, told};
+pub(crate) use problem::{Told, sentence, told};
 use value::De;
 
 use super::yaml::Node;

@@ -121,12 +121,14 @@ impl Problem {
                     .label(label)
                     .help(hint::instead(&key, expected, "the keys here are"))
             }
-            Kind::UnknownWord { word, expected } => Diagnostic::error(format!(
-                "{subject} is `{}`, and may be {}",
-                hint::short(&word),
-                hint::list(expected, "or")
-            ))
-            .help(hint::instead(&word, expected, "write one of")),
+            Kind::UnknownWord { word, expected } => {
+                let all = format!("it may be {}", hint::list(expected, "or"));
+                let help = match hint::near(&word, expected.iter().copied()) {
+                    Some(meant) => format!("did you mean `{meant}`? {all}"),
+                    None => all,
+                };
+                Diagnostic::error(format!("{subject} cannot be `{}`", hint::short(&word))).help(help)
+            }
             Kind::Missing { key } => {
                 Diagnostic::error(format!("{subject} lacks the key `{key}`")).help(hint::missing(key))
             }
@@ -139,7 +141,7 @@ impl Problem {
             }
             Kind::Told(told) => {
                 secret = told.secret;
-                let diagnostic = Diagnostic::error(format!("{subject}: {}", told.message));
+                let diagnostic = Diagnostic::error(sentence(&subject, &told.message));
                 if told.help.is_empty() { diagnostic } else { diagnostic.help(told.help) }
             }
             Kind::Silent => Diagnostic::error(format!("{subject} cannot be read")),
@@ -197,6 +199,12 @@ impl de::Error for Problem {
     fn duplicate_field(key: &'static str) -> Problem {
         Problem::told(told(format!("the key `{key}` stands twice")))
     }
+}
+
+/// `subject` and what is said of it: "`x` must be y", "`x`: not a y".
+pub(crate) fn sentence(subject: &str, message: &str) -> String {
+    let verb = ["lacks ", "must ", "is ", "names ", "cannot "].iter().any(|verb| message.starts_with(verb));
+    if verb { format!("{subject} {message}") } else { format!("{subject}: {message}") }
 }
 
 /// serde's words for what it wants, in ours.

@@ -6,7 +6,7 @@ use serde::de::{self, DeserializeSeed, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::problem::{Kind, Problem};
-use super::{Context, address, scalar};
+use super::{Context, address, hint, scalar};
 use crate::error::Span;
 use crate::inventory::yaml::{Entry, Node, Value};
 
@@ -40,10 +40,12 @@ impl<'a> De<'a> {
         problem.at(self.span(), &self.path)
     }
 
-    /// Where the value is shown: an absent value and a mapping by their key, since a block begins lines below it.
+    /// Where the value is shown: what is absent and what may go on for lines by its key.
     pub(super) fn span(&self) -> Span {
-        let in_place = self.node.span.start < self.node.span.end;
-        if self.node.is_null() || (self.node.as_mapping().is_some() && !in_place) { self.owner } else { self.node.span }
+        match &self.node.value {
+            Value::Scalar { .. } if !self.node.is_null() => self.node.span,
+            _ => self.owner,
+        }
     }
 
     pub(super) fn wrong(&self, wanted: &str) -> Problem {
@@ -61,13 +63,23 @@ impl<'a> De<'a> {
 
     /// Visits the entries as a mapping.
     pub(super) fn visit_entries<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Problem> {
-        let Some(entries) = self.entries() else { return Err(self.wrong("a mapping (`key: value`)")) };
+        let Some(entries) = self.entries() else {
+            let wanted = "a mapping (`key: value`)";
+            let list = matches!(&self.node.value, Value::Sequence(_));
+            let help = "write `KEY: VALUE` lines there, without the dashes and brackets of a list";
+            let problem = Problem::wrong_help(wanted, scalar::found(self.node), help);
+            return Err(if list { self.place(problem) } else { self.wrong(wanted) });
+        };
         visitor.visit_map(MapAccess { of: &self, entries: entries.iter(), value: None }).map_err(|mut problem| {
             if let Kind::Missing { key } = problem.kind
                 && problem.span.is_none()
             {
-                // The key is there: what is wrong with it has been told.
-                if self.node.get(key).is_some() {
+                // The key is there, or a slip of it: what is wrong with it has been told.
+                let told = |name: &Node| {
+                    let text = name.as_text().filter(|_| self.context.is_pruned(name));
+                    text.is_some_and(|text| text == key || hint::near(text, [key]).is_some())
+                };
+                if self.node.as_mapping().unwrap_or_default().iter().any(|(name, _)| told(name)) {
                     problem.kind = Kind::Silent;
                 }
                 return problem.at(self.owner, &self.path);
@@ -81,7 +93,7 @@ impl<'a> De<'a> {
             Value::Sequence(items) => items,
             Value::Scalar { .. } if self.node.is_null() => &[],
             Value::Scalar { text, .. } => {
-                let help = format!("write it as a list: `[{}]`", super::hint::short(text));
+                let help = format!("write it as a list: `[{}]`", hint::short(text));
                 return Err(self.place(Problem::wrong_help("a list", scalar::found(self.node), help)));
             }
             Value::Mapping(_) => return Err(self.wrong("a list")),
@@ -238,7 +250,10 @@ impl<'a> de::MapAccess<'a> for MapAccess<'_, 'a> {
 
     fn next_value_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Problem> {
         let Some((key, value)) = self.value.take() else { return Err(de::Error::custom("a value without a key")) };
-        seed.deserialize(self.of.child(key, value)).map_err(|problem| problem.prune(address(key)))
+        let de = self.of.child(key, value);
+        // A type that checks its own text speaks after its value was read, so the place is said here.
+        let (span, path) = (de.span(), de.path.clone());
+        seed.deserialize(de).map_err(|problem| problem.at(span, &path).prune(address(key)))
     }
 }
 
@@ -254,7 +269,8 @@ impl<'a> de::SeqAccess<'a> for SeqAccess<'_, 'a> {
     fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Problem> {
         let context = self.of.context;
         let Some((index, item)) = self.items.find(|(_, item)| !context.is_pruned(item)) else { return Ok(None) };
-        let de = De::new(context, item, &format!("{}[{index}]", self.of.path), item.span);
-        seed.deserialize(de).map(Some).map_err(|problem| problem.prune(address(item)))
+        let path = format!("{}[{index}]", self.of.path);
+        let de = De::new(context, item, &path, item.span);
+        seed.deserialize(de).map(Some).map_err(|problem| problem.at(item.span, &path).prune(address(item)))
     }
 }

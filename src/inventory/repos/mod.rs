@@ -174,6 +174,7 @@ fn read(document: &Document, settings: &Settings, problems: &mut Diagnostics) ->
         }
     }
     found.all.sort_by_key(|problem| problem.place.as_ref().map_or(0, |place| place.span.start));
+    de::conceal(&mut found.all);
     problems.extend(found.all);
     out
 }
@@ -185,7 +186,7 @@ fn defaults_problems(document: &Document, node: &Arc<Node>, settings: &Settings)
     if let Some((key, _)) = node.as_mapping().and_then(|all| all.iter().find(|(key, _)| key.as_text() == Some("slug")))
     {
         told.push(
-            Diagnostic::error("`defaults.slug`: two repos cannot be the same repository")
+            Diagnostic::error("`defaults.slug`: a slug belongs to one repo")
                 .at(&document.source, key.span)
                 .help("write `slug` in the repo itself"),
         );

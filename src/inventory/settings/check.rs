@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::{FactoryFile, Lease, Ledger};
 use crate::error::{Diagnostic, SourceFile};
 use crate::inventory::agents::{self, Agent, AgentKeys, Start, Work};
-use crate::inventory::de::{Document, list, near, span_below};
+use crate::inventory::de::{Document, list, near, sentence, span_below};
 use crate::inventory::units::{Bytes, Span};
-use crate::inventory::yaml::Node;
+use crate::inventory::yaml::{Node, Value};
 
 /// The names that the templates of a command may use.
 pub const TEMPLATE_NAMES: [&str; 8] = ["agent", "fleet", "host", "issue", "pull", "repo", "run", "task"];
@@ -28,21 +28,31 @@ pub(crate) struct Check<'a> {
 impl Check<'_> {
     /// The dotted name of `path` in messages.
     fn dotted(&self, path: &[&str]) -> String {
-        let mut parts: Vec<&str> = if self.name.is_empty() { Vec::new() } else { vec![self.name] };
-        parts.extend(path);
-        parts.join(".")
+        let mut dotted = self.name.to_owned();
+        let mut node = Some(self.root);
+        for part in path {
+            if let Some(Value::Sequence(items)) = node.map(|node| &node.value) {
+                dotted.push_str(&format!("[{part}]"));
+                node = part.parse::<usize>().ok().and_then(|index| items.get(index));
+                continue;
+            }
+            let dot = if dotted.is_empty() { "" } else { "." };
+            dotted.push_str(&format!("{dot}{part}"));
+            node = node.and_then(|node| node.get(part));
+        }
+        dotted
     }
 
     /// An error at `path`: "`PATH`: MESSAGE".
     pub(crate) fn error(&mut self, path: &[&str], message: impl std::fmt::Display, help: impl Into<String>) {
-        let message = format!("`{}`: {message}", self.dotted(path));
+        let message = sentence(&format!("`{}`", self.dotted(path)), &message.to_string());
         let at = span_below(self.root, path);
         self.found.push(Diagnostic::error(message).at(self.source, at).help(help));
     }
 
     /// A warning at `path`.
     pub(crate) fn warning(&mut self, path: &[&str], message: impl std::fmt::Display, help: impl Into<String>) {
-        let message = format!("`{}`: {message}", self.dotted(path));
+        let message = sentence(&format!("`{}`", self.dotted(path)), &message.to_string());
         let at = span_below(self.root, path);
         self.found.push(Diagnostic::warning(message).at(self.source, at).help(help));
     }
@@ -129,7 +139,8 @@ impl Check<'_> {
         let needs = keys.needs.clone().unwrap_or_default();
         if let Some(memory) = needs.memory.filter(|memory| *memory < LEAST_MEMORY) {
             let help = format!("give the unit: `{}GiB` or `{}MiB`", memory.0.max(1), memory.0.max(1));
-            self.error(&inner("needs", "memory"), format!("{memory} is too little for any program"), help);
+            let message = format!("{} bytes are too little for any program", memory.0);
+            self.error(&inner("needs", "memory"), message, help);
         }
         if let Some(cpu) = needs.cpu.filter(|cpu| !(*cpu > 0.0 && *cpu <= 4096.0)) {
             let help = "write how many cores a run keeps busy, such as 1.5";

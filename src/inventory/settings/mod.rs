@@ -164,12 +164,15 @@ impl Settings {
         let Some(root) = &document.root else { return (Some(Settings::default()), true) };
         let reading = de::read::<FactoryFile>(document, root, "", root.span, false);
         let Some(file) = reading.value else {
-            problems.extend(reading.problems);
+            let mut found = reading.problems;
+            de::conceal(&mut found);
+            problems.extend(found);
             return (None, false);
         };
         let mut found = reading.problems;
         check::factory(document, root, &file, &mut found);
         found.sort_by_key(|problem| problem.place.as_ref().map_or(0, |place| place.span.start));
+        de::conceal(&mut found);
         let whole = found.iter().all(|problem| problem.level != crate::error::Level::Error);
         problems.extend(found);
         let mut seen = BTreeSet::new();
