@@ -1,15 +1,15 @@
 //! Black-box tests of the binary, in one program, since each test program costs 100 MB and a link.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
-#[path = "it/support.rs"]
-mod support;
-#[path = "it/tick.rs"]
-mod tick;
+#[path = "it/diagnostics.rs"]
+mod diagnostics;
 #[path = "it/known_hosts.rs"]
 mod known_hosts;
 #[path = "it/sshd.rs"]
 mod sshd;
+#[path = "it/support.rs"]
+mod support;
+#[path = "it/tick.rs"]
+mod tick;
 #[path = "it/trust.rs"]
 mod trust;
-#[path = "it/diagnostics.rs"]
-mod diagnostics;
