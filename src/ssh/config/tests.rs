@@ -133,7 +133,7 @@ fn what_ssh_does_not_take_is_told_in_its_words() {
     assert_eq!(error.exit(), Exit::Unreachable);
     assert!(error.to_string().contains("Bad configuration option: portt"), "{error}");
     let Some(home) = self::home("") else { return };
-    ask(home.path(), &Wanted::named("-oProxyCommand=touch /tmp/x")).unwrap_err();
+    ask(home.path(), &Wanted::named("-oProxyCommand=true")).unwrap_err();
     ask(home.path(), &Wanted::named("")).unwrap_err();
 }
 
