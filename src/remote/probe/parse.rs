@@ -202,7 +202,7 @@ impl<'a> Answer<'a> {
     fn free(&self, row: &str) -> BTreeMap<&'a str, Option<u64>> {
         let mut head: Vec<&str> = Vec::new();
         for line in self.all("free") {
-            let mut words = line.split_ascii_whitespace();
+            let mut words = line.split(' ').filter(|word| !word.is_empty());
             if line.starts_with(' ') {
                 head = words.collect();
             } else if words.next() == Some(row) {
