@@ -13,3 +13,5 @@ mod support;
 mod tick;
 #[path = "it/trust.rs"]
 mod trust;
+#[path = "it/probe.rs"]
+mod probe;

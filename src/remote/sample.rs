@@ -242,7 +242,7 @@ pub struct Heard {
 impl Sample {
     /// The sample of a host that gave no answer; `why` is told to people as it stands.
     pub fn missing(host: impl Into<String>, at: Timestamp, why: impl Into<String>) -> Sample {
-        Sample { missing: Some(why.into()), ..Sample::unknown(host.into(), at) }
+        Sample { missing: Some(why.into()), ..Sample::unknown(host, at) }
     }
 
     /// The sample of a host that answered.
@@ -274,16 +274,16 @@ impl Sample {
             fence: report.fence,
             found: report.found,
             runs: report.runs,
-            ..Sample::unknown(host.into(), heard.received)
+            ..Sample::unknown(host, heard.received)
         }
     }
 
     /// A sample that knows nothing, for [`Sample::missing`], [`Sample::from_report`] and tests to fill.
-    pub fn unknown(host: String, at: Timestamp) -> Sample {
+    pub fn unknown(host: impl Into<String>, at: Timestamp) -> Sample {
         Sample {
             v: One,
             kind: Kind,
-            host,
+            host: host.into(),
             at,
             missing: None,
             rtt_s: None,
