@@ -15,3 +15,5 @@ mod tick;
 mod trust;
 #[path = "it/probe.rs"]
 mod probe;
+#[path = "it/ansible.rs"]
+mod ansible;

@@ -92,8 +92,9 @@ impl Hosts {
     /// The hosts that `pattern` selects, in the order of `ansible PATTERN --list-hosts`.
     ///
     /// Names, groups, globs, `~regex`, lists with commas or colons, `:&group`, `:!group`, `name[0]`, `name[-1]`,
-    /// `name[0:2]`, `@file`. Unlike Ansible's, the patterns `localhost`, `127.0.0.1` and `::1` match only hosts that
-    /// stand in the inventory: factory makes up no host, since it could be a second name of one that is there.
+    /// `name[0:2]`, `@file`. Unlike with Ansible, the patterns `localhost`, `127.0.0.1` and `::1` match only when one
+    /// of the three stands in the inventory: factory makes up no host, since it could be a second name of one that is
+    /// there.
     ///
     /// # Errors
     /// When nothing matches or the pattern is none: [`crate::exit::Exit::Inventory`], with what was perhaps meant.
@@ -195,9 +196,8 @@ fn resolve(
             return None;
         }
         let mut names: Vec<String> = groups
-            .with_ancestors(&entry.groups)
+            .order_of(entry)
             .into_iter()
-            .filter(|group| *group != ALL)
             .filter_map(|group| groups.groups.get(group).map(|group| group.name.clone()))
             .collect();
         names.sort_unstable();

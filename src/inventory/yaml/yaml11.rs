@@ -72,7 +72,8 @@ pub fn plain(text: &str) -> Result<Scalar, String> {
 /// # Errors
 /// As [`plain`], and when the text does not fit the tag, and for tags that Ansible does not know.
 pub fn scalar(text: &str, is_plain: bool, tag: Option<&str>) -> Result<Scalar, String> {
-    let Some(tag) = tag else {
+    // A lone `!` changes nothing to the parser that Ansible uses.
+    let Some(tag) = tag.filter(|tag| *tag != "!") else {
         return if is_plain { plain(text) } else { Ok(Scalar::Text(text.to_owned())) };
     };
     match tag.strip_prefix(CORE) {
@@ -90,7 +91,6 @@ pub fn scalar(text: &str, is_plain: bool, tag: Option<&str>) -> Result<Scalar, S
             None => Err(format!("`{text}` is not a date")),
         },
         Some("binary") => Err("binary data has no place in an inventory".to_owned()),
-        _ if tag == "!" => Ok(Scalar::Text(text.to_owned())),
         _ if matches!(tag, "!unsafe" | "!vault" | "!vault-encrypted") => plain(text),
         _ => Err(format!("the tag `{}` is not known to Ansible", short(tag))),
     }
@@ -163,9 +163,16 @@ fn convert(node: &Node, unsafe_text: bool) -> Result<Json, Refusal> {
                 return entries.iter().map(|(item, _)| convert(item, unsafe_text)).collect();
             }
             let mut map = Map::with_capacity(entries.len());
+            let mut numbers = std::collections::HashSet::new();
             for (name, item) in entries {
-                let (text, _) = key(name)?;
-                if map.contains_key(&text) {
+                let (text, is_text) = key(name)?;
+                // To Python `1`, `1.0` and `true` are one key.
+                let number = match text.as_str() {
+                    "true" => "1",
+                    "false" => "0",
+                    other => other.strip_suffix(".0").unwrap_or(other),
+                };
+                if map.contains_key(&text) || (!is_text && !numbers.insert(number.to_owned())) {
                     return Err(Refusal { message: format!("the key `{text}` stands twice"), span: name.span });
                 }
                 map.insert(text, convert(item, unsafe_text)?);
