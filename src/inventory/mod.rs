@@ -5,6 +5,7 @@ pub mod de;
 pub mod name;
 pub mod policy;
 pub mod repos;
+pub mod schema;
 pub mod secret;
 pub mod settings;
 pub mod units;
