@@ -10,6 +10,7 @@ pub mod name;
 pub mod policy;
 pub mod repos;
 
+pub mod schema;
 pub mod secret;
 pub mod settings;
 

@@ -72,7 +72,8 @@ const QUERY: [&str; 9] = ["token", "access_token", "auth", "key", "api_key", "ap
 /// Whether the value of a key of this name is a secret: `token`, `REVIEW_BOT_TOKEN`, `api-key`.
 pub(crate) fn is_secret_key(key: &str) -> bool {
     let folded: String = key.chars().filter(char::is_ascii_alphanumeric).flat_map(char::to_lowercase).collect();
-    // `keepalive_tokens` or `tokens: 3` is a number of them.
+    // `TOKEN2` is one more of them. `keepalive_tokens` or `tokens: 3` is a number of them.
+    let folded = folded.trim_end_matches(|c: char| c.is_ascii_digit());
     SECRET_KEYS.iter().any(|end| folded.ends_with(end))
 }
 
@@ -257,7 +258,7 @@ mod tests {
 
     #[test]
     fn secrets_show_by_name_or_by_form() {
-        for key in ["token", "HARB_TOKEN", "review_token", "api-key", "API_KEY", "Password", "clientSecret"] {
+        for key in ["token", "HARB_TOKEN", "review_token", "api-key", "API_KEY", "Password", "clientSecret", "TOKEN2"] {
             assert!(is_secret_key(key), "{key}");
         }
         for key in ["tokens", "slug", "key", "match", "secrets_dir", "account"] {
