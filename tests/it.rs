@@ -1,10 +1,14 @@
 //! Black-box tests of the binary, in one program, since each test program costs 100 MB and a link.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
+#[path = "it/ansible.rs"]
+mod ansible;
 #[path = "it/diagnostics.rs"]
 mod diagnostics;
 #[path = "it/known_hosts.rs"]
 mod known_hosts;
+#[path = "it/probe.rs"]
+mod probe;
 #[path = "it/sshd.rs"]
 mod sshd;
 #[path = "it/support.rs"]
@@ -13,7 +17,3 @@ mod support;
 mod tick;
 #[path = "it/trust.rs"]
 mod trust;
-#[path = "it/probe.rs"]
-mod probe;
-#[path = "it/ansible.rs"]
-mod ansible;

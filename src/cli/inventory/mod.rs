@@ -2,7 +2,7 @@
 
 mod check;
 mod list;
-//mod schema;
+mod schema;
 mod trust;
 
 use super::context::Context;
@@ -23,7 +23,7 @@ enum Verb {
     Check(check::Args),
     List(list::List),
     Graph(list::Graph),
-    //Schema(schema::Args),
+    Schema(schema::Args),
     Trust(trust::Args),
     Allow(trust::Allow),
 }
@@ -33,7 +33,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit> {
         Verb::Check(args) => check::run(&args, context).await,
         Verb::List(_) => list::list(context),
         Verb::Graph(_) => list::graph(context),
-        //Verb::Schema(args) => schema::run(&args, context),
+        Verb::Schema(args) => schema::run(&args, context),
         Verb::Trust(args) => trust::run(&args, context).await,
         Verb::Allow(args) => trust::allow(&args, context),
     }
