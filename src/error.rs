@@ -79,6 +79,11 @@ impl Error {
         &self.causes
     }
 
+    /// The message and the causes on one line.
+    pub fn with_causes(&self) -> String {
+        std::iter::once(&self.message).chain(&self.causes).map(String::as_str).collect::<Vec<_>>().join(": ")
+    }
+
     /// What to do about it.
     pub fn advice(&self) -> Option<&str> {
         self.help.as_deref()

@@ -3,3 +3,16 @@
 
 #[path = "it/diagnostics.rs"]
 mod diagnostics;
+#[path = "it/known_hosts.rs"]
+mod known_hosts;
+#[path = "it/sshd.rs"]
+mod sshd;
+#[path = "it/support.rs"]
+mod support;
+#[path = "it/tick.rs"]
+mod tick;
+#[path = "it/trust.rs"]
+mod trust;
+
+#[path = "it/schema.rs"]
+mod schema;

@@ -1,9 +1,149 @@
 //! One file per verb: its arguments, then a short handler.
 
+mod context;
+mod events;
+pub mod global;
+mod init;
+mod inventory;
+mod manual;
+mod probe;
+mod run;
+mod status;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use self::context::Context;
+use self::global::{Global, When};
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::render::{Environment, Ui};
+
+/// The whole command line.
+#[derive(Parser, Debug)]
+#[command(
+    name = "factory",
+    version,
+    about = "Supervises AI coding agents on several machines and repositories",
+    long_about = "Supervises AI coding agents on several machines and repositories: reads an inventory of hosts, looks at \
+                  every machine, says how it is and why.",
+    after_help = AFTER_HELP,
+    disable_help_subcommand = true,
+    styles = STYLES,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  factory init                    write an inventory to start from
+  factory inventory check         look for what is wrong, in the files and on the hosts
+  factory run                     one tick: look at every host, judge, record
+  factory status                  how everything was at the last tick, and why
+
+Exit codes: 0 ok; 1 an action failed; 2 usage; 3 inventory or no match; 4 a host was unreachable; 5 locked by
+another; 6 refused because of a hold; 7 --check --exit-code found changes; 101 a bug; 130 interrupted.
+
+Every global option has a variable: --forks is FACTORY_FORKS, --as is FACTORY_AS, and so on.";
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Yellow.on_default().bold())
+    .usage(AnsiColor::Yellow.on_default().bold())
+    .literal(AnsiColor::Green.on_default())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Init(init::Args),
+    Inventory(inventory::Args),
+    Probe(probe::Args),
+    Run(run::Args),
+    Status(status::Args),
+    Events(events::Args),
+    Completions(manual::Completions),
+    Man(manual::Man),
+}
+
 /// Parses `args`, runs the verb and says how it ended.
-pub fn main(_args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    crate::exit::Exit::Ok.into()
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let parsed = Cli::command().try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and versions are errors to clap, for stdout; what is one ends with 2.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok }.into();
+        }
+    };
+    let ui = Ui::new(cli.global.output, cli.global.quiet, &Environment::detect(cli.global.color));
+    crate::render::log_to_stderr(cli.global.verbose, cli.global.color != When::Never && ui.err.color);
+    let context = Context { global: cli.global, ui: ui.clone() };
+    let ended = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::failed("cannot start").because(error))
+        .and_then(|runtime| runtime.block_on(interruptible(dispatch(cli.verb, &context))));
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            ui.error(&error);
+            error.exit().into()
+        }
+    }
+}
+
+async fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
+    match verb {
+        Verb::Init(args) => init::run(&args, context),
+        Verb::Inventory(args) => inventory::run(args, context).await,
+        Verb::Probe(args) => probe::run(&args, context).await,
+        Verb::Run(args) => run::run(&args, context).await,
+        Verb::Status(args) => status::run(&args, context).await,
+        Verb::Events(args) => events::run(&args, context),
+        Verb::Completions(args) => manual::completions(&args, context),
+        Verb::Man(args) => manual::man(&args, context),
+    }
+}
+
+/// Ends `work` at SIGINT or SIGTERM: what it started on this machine is killed with it, and nothing is half written.
+async fn interruptible(work: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|error| Error::failed("cannot listen for signals").because(error));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    tokio::select! {
+        ended = work => ended,
+        _ = interrupt.recv() => Err(Error::new(Exit::Interrupted, "interrupted")),
+        _ = terminate.recv() => Err(Error::new(Exit::Interrupted, "told to end (SIGTERM)")),
+    }
+}
+
+/// The command line's definition, for man pages and completions.
+fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_sound_and_every_verb_has_an_example() {
+        let command = super::command();
+        command.clone().debug_assert();
+        let mut verbs: Vec<clap::Command> = command.get_subcommands().cloned().collect();
+        while let Some(verb) = verbs.pop() {
+            let nested: Vec<clap::Command> = verb.get_subcommands().cloned().collect();
+            if nested.is_empty() {
+                let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example"), "{} has no example", verb.get_name());
+            }
+            verbs.extend(nested);
+        }
+    }
 }

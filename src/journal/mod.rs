@@ -1,1 +1,385 @@
-//! Local history in SQLite: what `status` and `events` read.
+//! Local history in SQLite: what `status`, `events` and `logs` read, also while a `run` is writing.
+
+mod schema;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use self::schema::Problem;
+use crate::error::{Error, Result};
+
+/// How long a writer waits for another one, and a reader for a checkpoint.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// How long samples are kept: two weeks show the same weekday twice.
+const KEEP_SAMPLES: Duration = Duration::from_secs(14 * 86_400);
+
+/// How long events are kept.
+const KEEP_EVENTS: Duration = Duration::from_secs(90 * 86_400);
+
+/// An open journal.
+pub struct Journal {
+    db: Connection,
+    path: PathBuf,
+}
+
+/// Something that happened, told once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// The host that it is about, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// What kind of thing, a word: `pressure`, `missed`, `back`, `journal`.
+    pub what: String,
+    /// How bad it is: 0 fine, 1 soft, 2 hard, 3 critical.
+    pub severity: u8,
+    /// One sentence for people.
+    pub message: String,
+}
+
+/// One finished tick.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TickRecord {
+    /// When it began.
+    pub began: Timestamp,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// Who ran it: `--as`, else the inventory's name of this machine, else `solo`.
+    pub by: String,
+    /// The inventory that it read.
+    pub inventory: String,
+    /// How many hosts it looked at.
+    pub hosts: u64,
+    /// How many of them gave no whole sample.
+    pub missed: u64,
+    /// What the controller itself used.
+    pub controller: Controller,
+}
+
+/// The controller's own footprint: it has no guard in front of it, so it must be seen to be small.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Controller {
+    /// Its process.
+    pub pid: u32,
+    /// Resident memory at the end of the tick, in bytes.
+    pub rss: u64,
+    /// CPU time of the process, in seconds.
+    pub cpu_s: f64,
+}
+
+/// What is known of a host after its last tick.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostRecord {
+    /// The inventory name.
+    pub host: String,
+    /// When it was last looked at.
+    pub at: Timestamp,
+    /// When it last gave a whole sample.
+    pub seen: Option<Timestamp>,
+    /// The state of its signals, as `policy` wrote it: JSON.
+    pub latches: String,
+    /// The severities after the last whole sample, as `policy` wrote them: JSON.
+    pub severities: String,
+    /// Its one-line verdict.
+    pub verdict: String,
+    /// Its severity, 0 to 3, and 4 when nothing is known.
+    pub level: u8,
+    /// Since when it has had that level.
+    pub since: Timestamp,
+    /// The last sample: JSON.
+    pub sample: String,
+}
+
+/// Which events or samples are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Only from then on.
+    pub since: Option<Timestamp>,
+    /// Only these hosts.
+    pub hosts: Option<Vec<String>>,
+    /// At most so many, the newest.
+    pub limit: u32,
+}
+
+/// Everything that one tick writes, in one transaction: either all of it is there or nothing.
+#[derive(Debug)]
+pub struct Batch {
+    /// The tick.
+    pub tick: TickRecord,
+    /// What is known of each host now.
+    pub hosts: Vec<HostRecord>,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+impl Journal {
+    /// Opens the journal in `state` for writing; makes it when it is not there. A damaged one is moved aside, since a
+    /// supervisor without its history is better than none: the second value is where it lies then.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or was written by a newer version.
+    pub fn open(state: &Path) -> Result<(Journal, Option<PathBuf>)> {
+        let path = state.join("journal.db");
+        match Journal::open_file(&path) {
+            Err(error) if is_damaged(&error) => {
+                let aside = set_aside(&path, Timestamp::now())?;
+                Ok((Journal::open_file(&path).map_err(|error| cannot("open", &path, error))?, Some(aside)))
+            }
+            opened => Ok((opened.map_err(|error| cannot("open", &path, error))?, None)),
+        }
+    }
+
+    fn open_file(path: &Path) -> Result<Journal, Problem> {
+        let db = Connection::open(path)?;
+        db.busy_timeout(BUSY)?;
+        db.pragma_update(None, "journal_mode", "wal")?;
+        db.pragma_update(None, "synchronous", "full")?;
+        db.pragma_update(None, "foreign_keys", true)?;
+        schema::migrate(&db)?;
+        Ok(Journal { db, path: path.to_path_buf() })
+    }
+
+    /// Opens the journal in `state` for reading, also while a `run` writes; `None` when there is none yet.
+    ///
+    /// # Errors
+    /// When it cannot be read or was written by a newer version.
+    pub fn open_to_read(state: &Path) -> Result<Option<Journal>> {
+        let path = state.join("journal.db");
+        if !path.exists() {
+            return Ok(None);
+        }
+        // A reader of a write-ahead log must be able to make the shared index, so it opens for writing and promises not to.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || -> Result<Journal, Problem> {
+            let db = Connection::open_with_flags(&path, flags)?;
+            db.busy_timeout(BUSY)?;
+            db.pragma_update(None, "query_only", true)?;
+            schema::check(&db)?;
+            Ok(Journal { db, path: path.clone() })
+        };
+        open().map(Some).map_err(|error| cannot("read", &path, error))
+    }
+
+    /// Writes what a tick found.
+    ///
+    /// # Errors
+    /// When it cannot be written, on a full disk say: then nothing of it is.
+    pub fn record(&mut self, batch: &Batch) -> Result<()> {
+        record(&mut self.db, batch).map_err(|error| cannot("write", &self.path, error))
+    }
+
+    /// Deletes samples and events past their time.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn prune(&mut self, now: Timestamp) -> Result<()> {
+        let prune = || -> rusqlite::Result<()> {
+            for (table, keep) in [("sample", KEEP_SAMPLES), ("tick", KEEP_SAMPLES), ("event", KEEP_EVENTS)] {
+                let oldest = now.checked_sub(keep).unwrap_or(Timestamp::MIN);
+                self.db.execute(&format!("DELETE FROM {table} WHERE at < ?1"), [micros(oldest)])?;
+            }
+            Ok(())
+        };
+        prune().map_err(|error| cannot("write", &self.path, error))
+    }
+
+    /// What is known of every host that was ever looked at, by name.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn hosts(&self) -> Result<Vec<HostRecord>> {
+        let read = || -> rusqlite::Result<Vec<HostRecord>> {
+            let sql =
+                "SELECT host, at, seen, latches, severities, verdict, level, since, sample FROM host ORDER BY host";
+            let mut statement = self.db.prepare(sql)?;
+            let rows = statement.query_map([], |row| {
+                Ok(HostRecord {
+                    host: row.get(0)?,
+                    at: timestamp(row.get(1)?),
+                    seen: row.get::<_, Option<i64>>(2)?.map(timestamp),
+                    latches: row.get(3)?,
+                    severities: row.get(4)?,
+                    verdict: row.get(5)?,
+                    level: row.get(6)?,
+                    since: timestamp(row.get(7)?),
+                    sample: row.get(8)?,
+                })
+            })?;
+            rows.collect()
+        };
+        read().map_err(|error| cannot("read", &self.path, error))
+    }
+
+    /// The last tick, if there was one.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn last_tick(&self) -> Result<Option<TickRecord>> {
+        let sql =
+            "SELECT at, seconds, by, inventory, hosts, missed, pid, rss, cpu_s FROM tick ORDER BY id DESC LIMIT 1";
+        let read = self.db.query_row(sql, [], |row| {
+            Ok(TickRecord {
+                began: timestamp(row.get(0)?),
+                seconds: row.get(1)?,
+                by: row.get(2)?,
+                inventory: row.get(3)?,
+                hosts: row.get(4)?,
+                missed: row.get(5)?,
+                controller: Controller { pid: row.get(6)?, rss: row.get(7)?, cpu_s: row.get(8)? },
+            })
+        });
+        read.optional().map_err(|error| cannot("read", &self.path, error))
+    }
+
+    /// Events, oldest first.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn events(&self, query: &Query) -> Result<Vec<Event>> {
+        self.newest("event", "at, host, what, severity, message", query, |row| {
+            Ok(Event {
+                at: timestamp(row.get(0)?),
+                host: row.get(1)?,
+                what: row.get(2)?,
+                severity: row.get(3)?,
+                message: row.get(4)?,
+            })
+        })
+    }
+
+    /// Samples as they were written, each one JSON object, oldest first.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn samples(&self, query: &Query) -> Result<Vec<String>> {
+        self.newest("sample", "json", query, |row| row.get(0))
+    }
+
+    fn newest<T>(
+        &self,
+        table: &str,
+        columns: &str,
+        query: &Query,
+        row: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let read = || -> rusqlite::Result<Vec<T>> {
+            let hosts = query.hosts.as_ref().map(|hosts| serde_json::json!(hosts).to_string());
+            let sql = format!(
+                "SELECT {columns} FROM {table} WHERE at >= ?1 AND (?2 IS NULL OR host IN (SELECT value FROM json_each(?2)))
+                 ORDER BY id DESC LIMIT ?3"
+            );
+            let mut statement = self.db.prepare(&sql)?;
+            let since = query.since.map_or(i64::MIN, micros);
+            let rows = statement.query_map(params![since, hosts, query.limit], row)?;
+            let mut rows: Vec<T> = rows.collect::<rusqlite::Result<_>>()?;
+            rows.reverse();
+            Ok(rows)
+        };
+        read().map_err(|error| cannot("read", &self.path, error))
+    }
+}
+
+fn record(db: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
+    let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    {
+        let tick = &batch.tick;
+        tx.execute(
+            "INSERT INTO tick (at, seconds, by, inventory, hosts, missed, pid, rss, cpu_s) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)",
+            params![
+                micros(tick.began),
+                tick.seconds,
+                tick.by,
+                tick.inventory,
+                tick.hosts,
+                tick.missed,
+                tick.controller.pid,
+                tick.controller.rss,
+                tick.controller.cpu_s
+            ],
+        )?;
+        let mut host = tx.prepare(
+            "INSERT OR REPLACE INTO host (host, at, seen, latches, severities, verdict, level, since, sample)
+             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)",
+        )?;
+        let mut sample = tx.prepare("INSERT INTO sample (at, host, json) VALUES (?1,?2,?3)")?;
+        for known in &batch.hosts {
+            host.execute(params![
+                known.host,
+                micros(known.at),
+                known.seen.map(micros),
+                known.latches,
+                known.severities,
+                known.verdict,
+                known.level,
+                micros(known.since),
+                known.sample
+            ])?;
+            sample.execute(params![micros(known.at), known.host, known.sample])?;
+        }
+        let mut event = tx.prepare("INSERT INTO event (at, host, what, severity, message) VALUES (?1,?2,?3,?4,?5)")?;
+        for happened in &batch.events {
+            event.execute(params![
+                micros(happened.at),
+                happened.host,
+                happened.what,
+                happened.severity,
+                happened.message
+            ])?;
+        }
+    }
+    tx.commit()
+}
+
+/// Microseconds since 1970: what the tables hold, so that they sort and compare.
+fn micros(at: Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+fn timestamp(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn is_damaged(problem: &Problem) -> bool {
+    matches!(problem.code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// Moves a damaged journal and its log out of the way and says where to.
+fn set_aside(path: &Path, now: Timestamp) -> Result<PathBuf> {
+    let aside = path.with_extension(format!("damaged-{}.db", now.as_second()));
+    std::fs::rename(path, &aside)
+        .map_err(|error| Error::failed(format!("cannot move the damaged {} aside", path.display())).because(error))?;
+    for log in ["db-wal", "db-shm"] {
+        // Kept beside it for whoever wants to repair it; often they are not there.
+        let _ = std::fs::rename(path.with_extension(log), aside.with_extension(log));
+    }
+    Ok(aside)
+}
+
+fn cannot(verb: &str, path: &Path, problem: impl Into<Problem>) -> Error {
+    let shown = path.display();
+    let problem = problem.into();
+    let help = match problem.code() {
+        Some(ErrorCode::DiskFull) => "the disk is full: make room, nothing else is wrong with it".to_owned(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "another process holds it; try again".to_owned(),
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            format!("this user must be able to write {shown} and its directory")
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "it is damaged: the next `factory run` moves it aside and starts a new one".to_owned()
+        }
+        None if matches!(problem, Problem::Newer(_)) => {
+            "use the newer factory, or another state directory with --state".to_owned()
+        }
+        _ => format!("look at {shown}; `--state DIR` uses another state directory"),
+    };
+    Error::failed(format!("cannot {verb} the journal {shown}")).because(problem).help(help)
+}
+
+#[cfg(test)]
+mod tests;

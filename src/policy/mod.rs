@@ -1,1 +1,3 @@
 //! Pure decisions: no I/O and no clock. Everything is an argument, time too.
+
+pub mod severity;

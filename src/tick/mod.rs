@@ -1,1 +1,155 @@
-//! One wake, start to end.
+//! One wake, start to end: lead -> observe -> decide -> record. Acting comes between the last two once there is
+//! something to do.
+
+mod controller;
+pub mod decide;
+pub mod lock;
+pub mod observe;
+mod progress;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use jiff::Timestamp;
+use tracing::{debug, info};
+
+pub use self::decide::{Decided, UNKNOWN};
+use self::lock::Lock;
+use self::observe::{Bounds, Seen, Target, sweep};
+pub use self::progress::Progress;
+use crate::error::{Error, Result};
+use crate::inventory::policy::Policy;
+use crate::journal::{Batch, Event, HostRecord, Journal, TickRecord};
+use crate::remote::sample::Sample;
+
+/// Everything that a tick needs to know.
+pub struct Wake<'a> {
+    /// The hosts to look at, in the order of the inventory.
+    pub targets: Vec<Target>,
+    /// The numbers to judge by.
+    pub policy: &'a Policy,
+    /// The state directory; it is there already unless `check`.
+    pub state: &'a Path,
+    /// Who runs the tick, for the record.
+    pub by: String,
+    /// The inventory's directory, for the record.
+    pub inventory: String,
+    /// The bounds of the sweep.
+    pub bounds: Bounds,
+    /// Look and judge, but change nothing: no lock, no journal.
+    pub check: bool,
+}
+
+/// What a tick found.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The tick itself.
+    pub tick: TickRecord,
+    /// Every host, in the order of the targets.
+    pub hosts: Vec<Decided>,
+    /// What happened, oldest first.
+    pub events: Vec<Event>,
+    /// Why the tick could not be written down, if it could not: a full disk must not hide what was seen.
+    pub unrecorded: Option<Error>,
+}
+
+/// Runs one tick.
+///
+/// # Errors
+/// Exit 5 when another tick is running; exit 1 when the state directory cannot be used at all.
+pub async fn run(wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outcome> {
+    let (began, clock) = (Timestamp::now(), Instant::now());
+    let lock = if wake.check { None } else { Some(Lock::take(wake.state)?) };
+    let (journal, mut events) = open_journal(&wake)?;
+    let known = match &journal {
+        Some(journal) => journal.hosts()?,
+        None => Vec::new(),
+    };
+
+    info!(hosts = wake.targets.len(), by = wake.by, check = wake.check, "looking at the hosts");
+    let order: Vec<String> = wake.targets.iter().map(|target| target.name.clone()).collect();
+    let mut hosts = observe_and_decide(wake.targets, wake.bounds, wake.policy, &known, report).await;
+    hosts.sort_by_key(|decided| order.iter().position(|name| *name == decided.sample.host));
+
+    events.extend(hosts.iter().flat_map(|decided| decided.events.iter().cloned()));
+    let tick = TickRecord {
+        began,
+        seconds: clock.elapsed().as_secs_f64(),
+        by: wake.by,
+        inventory: wake.inventory,
+        hosts: hosts.len() as u64,
+        missed: hosts.iter().filter(|decided| decided.record.level == UNKNOWN).count() as u64,
+        controller: controller::usage(),
+    };
+    let unrecorded = match journal.filter(|_| !wake.check) {
+        Some(journal) => record(journal, &tick, &hosts, &events).err(),
+        None => None,
+    };
+    info!(events = events.len(), missed = tick.missed, "the tick is over");
+    drop(lock);
+    Ok(Outcome { tick, hosts, events, unrecorded })
+}
+
+/// Looks at every host without judging, recording or locking: what `factory probe` shows.
+pub async fn probe(
+    targets: Vec<Target>,
+    bounds: Bounds,
+    mut tell: impl FnMut(Sample, f64),
+    report: &dyn Fn(&Progress),
+) {
+    report(&Progress::Begun { hosts: targets.len() });
+    sweep(targets, bounds, |seen| match seen {
+        Seen::Asked(host) => report(&Progress::Asked { host }),
+        Seen::Sample(sample, seconds) => tell(*sample, seconds),
+    })
+    .await;
+    report(&Progress::Ended);
+}
+
+/// Each host is decided as soon as its own sample is in.
+async fn observe_and_decide(
+    targets: Vec<Target>,
+    bounds: Bounds,
+    policy: &Policy,
+    known: &[HostRecord],
+    report: &dyn Fn(&Progress),
+) -> Vec<Decided> {
+    let mut hosts = Vec::with_capacity(targets.len());
+    let decide_one = |sample: Sample, seconds| {
+        debug!(host = sample.host, seconds, missing = sample.missing, "answered");
+        let previous = known.iter().find(|record| record.host == sample.host);
+        let decided = decide::decide(previous, policy, sample);
+        let (host, level) = (decided.record.host.clone(), decided.record.level);
+        report(&Progress::Answered { host, level, seconds, verdict: decided.record.verdict.clone() });
+        hosts.push(decided);
+    };
+    probe(targets, bounds, decide_one, report).await;
+    hosts
+}
+
+fn open_journal(wake: &Wake<'_>) -> Result<(Option<Journal>, Vec<Event>)> {
+    if wake.check {
+        return Ok((Journal::open_to_read(wake.state)?, Vec::new()));
+    }
+    let (journal, aside) = Journal::open(wake.state)?;
+    Ok((Some(journal), aside.into_iter().map(moved_aside).collect()))
+}
+
+fn moved_aside(aside: PathBuf) -> Event {
+    Event {
+        at: Timestamp::now(),
+        host: None,
+        what: "journal".to_owned(),
+        severity: 2,
+        message: format!("the journal was damaged and starts anew; the old one lies in {}", aside.display()),
+    }
+}
+
+fn record(mut journal: Journal, tick: &TickRecord, hosts: &[Decided], events: &[Event]) -> Result<()> {
+    journal.record(&Batch {
+        tick: tick.clone(),
+        hosts: hosts.iter().map(|decided| decided.record.clone()).collect(),
+        events: events.to_vec(),
+    })?;
+    journal.prune(tick.began)
+}

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use serde_yaml::granit_parser::{self as granit, Event, Parser, ScalarStyle};
 
 use super::node::{Entry, Node, Value};
+use super::{json, mask};
 use crate::error::{Diagnostic, SourceFile, Span};
 
 /// The largest file that is read, in bytes. A 95 MB file costs a parser seconds and gigabytes; no inventory is so long.
 pub const MAX_FILE_BYTES: u64 = 8 << 20;
 
-/// How many nodes a document may have after its aliases are followed: an alias bomb has billions, an 8 MiB file of
-/// one-character items 4 million.
-const MAX_NODES: u64 = 5_000_000;
+/// How many nodes a document may have after its aliases are followed: an alias bomb has billions, ten thousand hosts
+/// with a hundred variables each two million. A node costs some 150 bytes, so this is also the bound on memory.
+const MAX_NODES: u64 = 2_000_000;
 
-/// How deep collections may nest.
+/// How deep collections may nest, aliases followed: whoever walks the nodes does so by recursion.
 const MAX_DEPTH: usize = 255;
 
 /// Reads `path` whole.
@@ -27,6 +28,12 @@ const MAX_DEPTH: usize = 255;
 pub fn read(path: &Path) -> Result<Arc<SourceFile>, Diagnostic> {
     let shown = path.display();
     let cannot = |error: std::io::Error| Diagnostic::error(format!("cannot read {shown}: {error}"));
+    // A pipe would be waited for for ever.
+    let about = std::fs::metadata(path).map_err(cannot)?;
+    if !about.is_file() {
+        let kind = if about.is_dir() { "a directory" } else { "not a regular file" };
+        return Err(Diagnostic::error(format!("cannot read {shown}: it is {kind}")));
+    }
     let file = std::fs::File::open(path).map_err(cannot)?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
@@ -54,8 +61,40 @@ pub fn read(path: &Path) -> Result<Arc<SourceFile>, Diagnostic> {
 ///
 /// # Errors
 /// At the first syntax error, duplicate key, unknown alias or second document, and when the document nests deeper
-/// than 255 levels or grows past 5 million nodes through its aliases.
+/// than 255 levels or grows past 2 million nodes through its aliases. Secrets near the place are masked.
 pub fn parse(source: &Arc<SourceFile>) -> Result<Option<Arc<Node>>, Diagnostic> {
+    document(source).map_err(|mut problem| {
+        if let Some(place) = &mut problem.place {
+            place.source = mask::masked_lines(source);
+        }
+        problem
+    })
+}
+
+/// As [`parse`], but a file that is JSON is read as JSON, as Ansible does: there `1e3` is a number.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_ansible(source: &Arc<SourceFile>) -> Result<Option<Arc<Node>>, Diagnostic> {
+    // A JSON object with a key that stands twice is told by the YAML parser, which JSON is mostly a part of.
+    match json::parse(&source.text).filter(unique_keys) {
+        Some(node) => Ok(Some(Arc::new(node))),
+        None => parse(source),
+    }
+}
+
+fn unique_keys(node: &Node) -> bool {
+    match &node.value {
+        Value::Scalar { .. } => true,
+        Value::Sequence(items) => items.iter().all(|item| unique_keys(item)),
+        Value::Mapping(entries) => {
+            let mut seen = std::collections::HashSet::new();
+            entries.iter().all(|(key, value)| key.as_text().is_some_and(|text| seen.insert(text)) && unique_keys(value))
+        }
+    }
+}
+
+fn document(source: &Arc<SourceFile>) -> Result<Option<Arc<Node>>, Diagnostic> {
     let options = granit::options! {
         emit_comments: false,
         flow_nesting_limit: MAX_DEPTH,
@@ -63,8 +102,14 @@ pub fn parse(source: &Arc<SourceFile>) -> Result<Option<Arc<Node>>, Diagnostic> 
         bom_inside_document_as_content: true,
         block_scalar_eof_without_line_feed: true,
     };
-    let mut builder =
-        Builder { source, offsets: Offsets::new(&source.text), stack: Vec::new(), anchors: HashMap::new(), root: None };
+    let mut builder = Builder {
+        source,
+        offsets: Offsets::new(&source.text),
+        stack: Vec::new(),
+        anchors: HashMap::new(),
+        root: None,
+        total: 0,
+    };
     for next in Parser::new_from_str_with_options(&source.text, options) {
         let (event, span) = next.map_err(|error| builder.syntax(&error))?;
         builder.event(event, &span)?;
@@ -92,11 +137,12 @@ impl<'a> Offsets<'a> {
     }
 }
 
-/// A node with the number of nodes that it stands for once its aliases are followed.
+/// A node with the number of nodes that it stands for once its aliases are followed, and how deep they nest.
 #[derive(Clone)]
 struct Sized {
     node: Arc<Node>,
     count: u64,
+    height: usize,
 }
 
 /// A collection whose end has not come.
@@ -114,6 +160,8 @@ struct Builder<'a> {
     stack: Vec<Open>,
     anchors: HashMap<usize, Sized>,
     root: Option<Sized>,
+    /// Nodes so far, so that a long flat file is refused before it is whole in memory.
+    total: u64,
 }
 
 impl Builder<'_> {
@@ -151,7 +199,7 @@ impl Builder<'_> {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = Value::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain };
                 let node = Node { value, span: self.span(at), tag: tag.map(|tag| tag_text(&tag)) };
-                self.finish(Sized { node: Arc::new(node), count: 1 }, anchor)
+                self.finish(Sized { node: Arc::new(node), count: 1, height: 0 }, anchor)
             }
             Event::SequenceStart(_, anchor, tag) => self.open(false, anchor, tag.map(|tag| tag_text(&tag)), at),
             Event::MappingStart(_, anchor, tag) => self.open(true, anchor, tag.map(|tag| tag_text(&tag)), at),
@@ -179,21 +227,34 @@ impl Builder<'_> {
     fn close(&mut self) -> Result<(), Diagnostic> {
         let Some(open) = self.stack.pop() else { return Ok(()) };
         let count = open.items.iter().fold(1u64, |sum, item| sum.saturating_add(item.count));
+        let height = open.items.iter().map(|item| item.height + 1).max().unwrap_or(1);
+        // Before the merge keys are followed, since those copy.
+        self.bounded(count, height, open.span)?;
         let value = if open.mapping {
             Value::Mapping(self.mapping(open.items)?)
         } else {
             Value::Sequence(open.items.into_iter().map(|item| item.node).collect())
         };
         let node = Node { value, span: open.span, tag: open.tag };
-        self.finish(Sized { node: Arc::new(node), count }, open.anchor)
+        self.finish(Sized { node: Arc::new(node), count, height }, open.anchor)
+    }
+
+    /// Refuses a node that stands for too many others, or would nest too deep where it stands.
+    fn bounded(&mut self, count: u64, height: usize, span: Span) -> Result<(), Diagnostic> {
+        self.total = self.total.saturating_add(1);
+        if count > MAX_NODES || self.total > MAX_NODES {
+            return Err(self.error(format!("more than {MAX_NODES} values once the aliases are followed"), span).help(
+                "an inventory is text that people write: move data elsewhere, and use fewer aliases of aliases",
+            ));
+        }
+        if self.stack.len() + height > MAX_DEPTH {
+            return Err(self.error(format!("nested deeper than {MAX_DEPTH} levels"), span));
+        }
+        Ok(())
     }
 
     fn finish(&mut self, sized: Sized, anchor: usize) -> Result<(), Diagnostic> {
-        if sized.count > MAX_NODES {
-            return Err(self
-                .error(format!("more than {MAX_NODES} values once the aliases are followed"), sized.node.span)
-                .help("write the values out, or use fewer aliases of aliases"));
-        }
+        self.bounded(sized.count, sized.height, sized.node.span)?;
         if anchor != 0 {
             self.anchors.insert(anchor, sized.clone());
         }

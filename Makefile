@@ -1,0 +1,22 @@
+# What a newcomer needs: `make run` does the program's main job here and now, `make test` proves that it works.
+
+CARGO ?= cargo
+
+.PHONY: run test tools check
+
+# One tick over the shipped inventory: this machine. State goes below target/, so that trying it leaves no trace.
+run:
+	@$(CARGO) build --quiet --locked
+	@target/debug/factory run --inventory inventory --state target/state
+
+# Installs what tests need (as root), then runs every test, tests/lab too.
+test: tools
+	$(CARGO) test --locked
+
+tools:
+	@sh tests/install-tools.sh
+
+# What .ci/run checks beside the tests.
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings

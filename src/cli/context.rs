@@ -1,0 +1,187 @@
+//! What verbs share: the flags, the door to the terminal, the inventory and the state directory.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::global::Global;
+use crate::error::{Diagnostics, Error, Level, Result};
+use crate::inventory::Inventory;
+use crate::inventory::hosts::{Connection, Host};
+use crate::inventory::locate::{Found, Location, Search, locate};
+use crate::remote::probe::Request;
+use crate::render::Ui;
+use crate::tick::observe::{Bounds, Reach, Target};
+
+/// How long a sweep may take: who has not answered by then is missed.
+const SWEEP: std::time::Duration = std::time::Duration::from_secs(45);
+
+/// What every verb is given.
+pub(super) struct Context {
+    /// The global flags.
+    pub global: Global,
+    /// The door to the terminal.
+    pub ui: Ui,
+}
+
+impl Context {
+    /// Where the inventory is. One that was found by standing beside it is named on stderr.
+    pub fn locate(&self) -> Result<Location> {
+        let here =
+            std::env::current_dir().map_err(|error| Error::failed("there is no working directory").because(error))?;
+        let config_home = variable("XDG_CONFIG_HOME").or_else(|| Some(home()?.join(".config")));
+        let location = locate(&Search { named: self.global.inventory.clone(), here, config_home, etc: "/etc".into() })?;
+        if location.found == Found::Here {
+            self.ui.note(&format!("using the inventory in {}", location.dir.display()));
+        }
+        Ok(location)
+    }
+
+    /// Reads the inventory and shows its problems.
+    ///
+    /// # Errors
+    /// Exit 3 when the hosts or the settings cannot be used. A broken repo or a host with a wrong value is only told:
+    /// the others go on without it.
+    pub fn inventory(&self) -> Result<Inventory> {
+        let location = self.locate()?;
+        let mut problems = Diagnostics::default();
+        let inventory = Inventory::load(location, &mut problems);
+        let count = problems.iter().filter(|problem| problem.level == Level::Error).count();
+        match inventory {
+            Some(inventory) => {
+                for problem in problems {
+                    self.ui.diagnostic(&problem);
+                }
+                Ok(inventory)
+            }
+            None => {
+                let what = if count == 1 { "a problem" } else { "problems" };
+                Err(Error::inventory(format!("the inventory cannot be used: {count} {what}"))
+                    .with(problems)
+                    .help("`factory inventory check --offline` looks at the files alone"))
+            }
+        }
+    }
+
+    /// Who this machine is: `--as`, else the one host of the inventory that is reached without SSH, else `solo`.
+    ///
+    /// # Errors
+    /// Exit 3 when `--as` names no host.
+    pub fn own_name(&self, inventory: &Inventory) -> Result<String> {
+        if let Some(name) = &self.global.as_name {
+            return match inventory.hosts.get(name) {
+                Some(host) => Ok(host.name.clone()),
+                None => Err(Error::inventory(format!("--as names `{name}`, which is no host of the inventory"))
+                    .help("`factory inventory list` shows the hosts")),
+            };
+        }
+        let mut local = inventory.hosts.iter().filter(|host| host.connection == Connection::Local);
+        match (local.next(), local.next()) {
+            (Some(host), None) => Ok(host.name.clone()),
+            _ => Ok("solo".to_owned()),
+        }
+    }
+
+    /// The hosts that `--limit` leaves, all of them without it.
+    pub fn hosts<'a>(&self, inventory: &'a Inventory) -> Result<Vec<&'a Host>> {
+        match &self.global.limit {
+            Some(pattern) => inventory.hosts.select(pattern),
+            None => Ok(inventory.hosts.iter().collect()),
+        }
+    }
+
+    /// The state directory, and the hosts that `--limit` leaves, for verbs that read local state alone: they also work
+    /// when the inventory is broken or away, as long as it is clear which state is meant.
+    pub fn state_and_hosts(&self) -> Result<(PathBuf, Option<Vec<String>>)> {
+        if let (Some(state), None) = (&self.global.state, &self.global.limit) {
+            return Ok((state.clone(), None));
+        }
+        let mut problems = Diagnostics::default();
+        let inventory = match self.locate() {
+            Ok(location) => Inventory::load(location, &mut problems).ok_or_else(|| {
+                Error::inventory("the inventory cannot be used")
+                    .with(problems)
+                    .help("`--state DIR` names the state to read")
+            }),
+            Err(error) => Err(error),
+        };
+        match inventory {
+            Ok(inventory) => {
+                let names = || self.hosts(&inventory).map(|hosts| hosts.iter().map(|host| host.name.clone()).collect());
+                let hosts = self.global.limit.as_ref().map(|_| names()).transpose()?;
+                Ok((self.state_dir(&inventory.settings.fleet)?, hosts))
+            }
+            Err(error) if self.global.limit.is_some() => Err(error),
+            Err(error) => {
+                let fleets = std::fs::read_dir(self.state_home()?).into_iter().flatten().flatten();
+                let states: Vec<PathBuf> =
+                    fleets.map(|entry| entry.path()).filter(|path| path.join("journal.db").is_file()).collect();
+                let [only] = states.as_slice() else { return Err(error) };
+                self.ui.warn(&format!("{error}; showing the only state there is, {}", only.display()));
+                Ok((only.clone(), None))
+            }
+        }
+    }
+
+    /// The directory that holds every fleet's state.
+    pub fn state_home(&self) -> Result<PathBuf> {
+        variable("XDG_STATE_HOME")
+            .or_else(|| Some(home()?.join(".local/state")))
+            .map(|dir| dir.join("factory"))
+            .ok_or_else(|| Error::usage("HOME is not set").help("set HOME, or name a state directory with --state"))
+    }
+
+    /// The state directory of `fleet`, which may not exist yet.
+    pub fn state_dir(&self, fleet: &str) -> Result<PathBuf> {
+        match &self.global.state {
+            Some(dir) => Ok(dir.clone()),
+            None => Ok(self.state_home()?.join(fleet)),
+        }
+    }
+
+    /// The bounds of a sweep that the flags ask for.
+    pub fn bounds(&self) -> Bounds {
+        Bounds { forks: self.global.forks.into(), command: self.global.command_timeout(), sweep: SWEEP }
+    }
+}
+
+/// Makes the state directory, for this user alone.
+pub(super) fn make_private(dir: &Path) -> Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+        Error::failed(format!("cannot make the state directory {}", dir.display()))
+            .because(error)
+            .help("`--state DIR` uses another one")
+    })
+}
+
+/// A variable that holds an absolute path; anything else counts as not set, as the XDG specification says.
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+fn home() -> Option<PathBuf> {
+    variable("HOME")
+}
+
+/// How each of `hosts` is reached and what is asked of it.
+pub(super) fn targets(inventory: &Inventory, hosts: &[&Host]) -> Vec<Target> {
+    hosts
+        .iter()
+        .map(|host| Target {
+            name: host.name.clone(),
+            reach: reach(host),
+            request: Request { home: host.home.clone(), disks: host.disks.clone(), matches: inventory.matches() },
+        })
+        .collect()
+}
+
+fn reach(host: &Host) -> Reach {
+    match host.connection {
+        _ if host.problem => {
+            Reach::Not("its entry in the inventory has errors: `factory inventory check --offline`".into())
+        }
+        Connection::Local => Reach::Local,
+        Connection::Ssh => {
+            Reach::Not("cannot be reached yet: this version looks at `ansible_connection: local` only".into())
+        }
+    }
+}

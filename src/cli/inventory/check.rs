@@ -1,0 +1,279 @@
+//! `factory inventory check`: what is wrong, in the files, on the hosts, with the repos.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::super::context::Context;
+use super::super::global::Form;
+use super::trust::may_run_commands;
+use super::wanted;
+use crate::error::{Diagnostic, Diagnostics, Error, Level, Result};
+use crate::exit::Exit;
+use crate::inventory::Inventory;
+use crate::inventory::cross::shared_logins;
+use crate::inventory::hosts::{Connection, Host};
+use crate::inventory::secret::Access;
+use crate::inventory::units::Bytes;
+use crate::remote::check::{Found, SCRIPT, parse};
+use crate::render::table::{Field, Sheet};
+use crate::ssh::config::{Asker, Wanted};
+use crate::ssh::exec::{Command, Ended};
+use crate::ssh::{Trust, local, scan, trust};
+
+/// Looks for what is wrong: in the files, then on every host, then with every repo
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Examples:\n  factory inventory check\n  factory inventory check --offline        the files alone\n  factory inventory check -l beefy-2\n\nEnds with 3 for an error in the files, 1 for something that a host or a repo lacks, 4 for a host that\nwas not reached."
+)]
+pub(in crate::cli) struct Args {
+    /// The files alone: touch no host and read no secret
+    #[arg(long)]
+    offline: bool,
+}
+
+/// What was found out about one host, a column each; absent = not known.
+#[derive(Debug, Default, Serialize)]
+struct Row {
+    host: String,
+    reach: Option<String>,
+    key: Option<String>,
+    login: Option<String>,
+    clock: Option<String>,
+    tools: Option<String>,
+    crontab: Option<String>,
+    halt_dir: Option<String>,
+    disk: Option<String>,
+    problems: Vec<Problem>,
+}
+
+/// One thing that is wrong with a host or a repo.
+#[derive(Debug, Serialize)]
+struct Problem {
+    fatal: bool,
+    message: String,
+    help: String,
+}
+
+/// A repo and whether its token can be read.
+#[derive(Debug, Serialize)]
+struct Repo {
+    repo: String,
+    slug: String,
+    tokens: String,
+    problems: Vec<Problem>,
+}
+
+pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
+    let location = context.locate()?;
+    let mut problems = Diagnostics::default();
+    let inventory = Inventory::load(location, &mut problems);
+    let mut exits = vec![if problems.has_errors() { Exit::Inventory } else { Exit::Ok }];
+    let (mut rows, mut repos) = (Vec::new(), Vec::new());
+    problems.extend(inventory.iter().flat_map(shared_logins));
+    if let Some(inventory) = inventory.as_ref().filter(|_| !args.offline) {
+        rows = hosts(&context.hosts(inventory)?, context).await;
+        repos = check_repos(inventory, context)?;
+        let lacks = rows.iter().flat_map(|row| &row.problems).chain(repos.iter().flat_map(|repo| &repo.problems));
+        exits.extend(lacks.filter(|problem| problem.fatal).map(|_| Exit::Failed));
+        exits.extend(rows.iter().filter(|row| row.reach.is_none()).map(|_| Exit::Unreachable));
+    }
+    show(inventory.as_ref(), &problems, &rows, &repos, context);
+    Ok(Exit::worst(exits))
+}
+
+/// Looks at all hosts at once, as many as `--forks` allows.
+async fn hosts(hosts: &[&Host], context: &Context) -> Vec<Row> {
+    let asker = match hosts.iter().any(|host| host.connection == Connection::Ssh) {
+        true => Some(Arc::new(Asker::new().await)),
+        false => None,
+    };
+    let forks = Arc::new(Semaphore::new(context.global.forks.into()));
+    let timeout = context.global.command_timeout();
+    let mut tasks = JoinSet::new();
+    for (index, host) in hosts.iter().enumerate() {
+        let mut row = Row { host: host.name.clone(), ..Row::default() };
+        let (asker, forks, connection, home) = (asker.clone(), Arc::clone(&forks), host.connection, host.home.clone());
+        let wanted = wanted(host);
+        if host.problem {
+            row.lacks(true, "its entry in the inventory has errors", "see the problems above");
+        }
+        tasks.spawn(async move {
+            let _permit = forks.acquire_owned().await.ok();
+            match (connection, asker.as_deref(), wanted) {
+                (Connection::Local, ..) => this_machine(&mut row, &home, timeout).await,
+                (Connection::Ssh, Some(Ok(asker)), Ok(wanted)) => remote(&mut row, &wanted, asker, timeout).await,
+                (Connection::Ssh, Some(Err(error)), _) => row.lacks_error(error),
+                (Connection::Ssh, _, Err(error)) => row.lacks_error(&error),
+                (Connection::Ssh, None, _) => {}
+            }
+            (index, row)
+        });
+    }
+    let mut rows: Vec<(usize, Row)> = tasks.join_all().await;
+    rows.sort_by_key(|(index, _)| *index);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+impl Row {
+    fn lacks(&mut self, fatal: bool, message: impl Into<String>, help: impl Into<String>) {
+        self.problems.push(Problem { fatal, message: message.into(), help: help.into() });
+    }
+
+    fn lacks_error(&mut self, error: &Error) {
+        self.lacks(true, error.with_causes(), error.advice().unwrap_or_default());
+    }
+}
+
+/// As far as a host can be looked at without logging in: does it answer, and with the key that is known?
+async fn remote(row: &mut Row, wanted: &Wanted, asker: &Asker, timeout: Duration) {
+    let looked = async {
+        let target = asker.ask(wanted).await?;
+        let keys = scan(&target, timeout.min(crate::ssh::scan::TIMEOUT)).await?;
+        row.reach = Some(target.address());
+        let judgements = trust::judge(&target.known_hosts()?, &target, &keys);
+        if let Some(refusal) = trust::refusal(&target, &judgements) {
+            row.key = Some("refused".to_owned());
+            return Err(refusal);
+        }
+        let known = judgements.iter().any(|judgement| matches!(judgement.trust, Trust::Already { .. }));
+        row.key = Some(if known { "known" } else { "new" }.to_owned());
+        Ok(known)
+    };
+    match looked.await {
+        Ok(true) => {}
+        Ok(false) => row.lacks(true, "its host key is not known", format!("factory inventory trust {}", wanted.name)),
+        Err(error) => row.lacks_error(&error),
+    }
+}
+
+async fn this_machine(row: &mut Row, home: &str, timeout: Duration) {
+    let stdin = format!("{home}\n").into_bytes();
+    match local::exec(Command { script: SCRIPT, stdin, timeout, max_output: 1 << 20 }).await {
+        Err(error) => row.lacks_error(&error),
+        Ok(output) => match (output.ended.clone(), parse(&output.stdout)) {
+            (Ended::Exited(0), Some(found)) => fill(row, &found, Timestamp::now().as_second()),
+            (ended, _) => row.lacks(
+                true,
+                format!("the check {ended}, its answer is not whole"),
+                output.last_error_line().unwrap_or_else(|| "run it again with -vv".to_owned()),
+            ),
+        },
+    }
+}
+
+fn fill(row: &mut Row, found: &Found, now: i64) {
+    let missing = found.tools.values().filter(|there| !**there).count();
+    let yes = |result: &std::result::Result<(), String>| if result.is_ok() { "ok" } else { "refused" }.to_owned();
+    row.reach = Some("this machine".to_owned());
+    row.login = found.user.clone();
+    row.clock = found.clock_ahead(now).map(|ahead| format!("{ahead:+}s"));
+    row.tools = Some(if missing == 0 { "ok".to_owned() } else { format!("{missing} missing") });
+    row.crontab = found.crontab.as_ref().map(yes);
+    row.halt_dir = found.halt.as_ref().map(yes);
+    row.disk = found.home_free_kib.map(|kib| format!("{} free", Bytes(kib << 10)));
+    for lack in found.lacks(now) {
+        row.lacks(lack.fatal, lack.message, lack.help);
+    }
+}
+
+/// Whether each repo's tokens can be read; what the forge says of them comes with the forge.
+fn check_repos(inventory: &Inventory, context: &Context) -> Result<Vec<Repo>> {
+    let access = Access {
+        dir: inventory.location.dir.clone(),
+        commands: may_run_commands(&inventory.location, context)?,
+        time_limit: context.global.command_timeout(),
+    };
+    let check = |repo: &crate::inventory::repos::Repo| {
+        let mut problems = Vec::new();
+        let mut tokens = Vec::new();
+        for (what, secret) in [("token", &repo.token), ("review_token", &repo.review_token)] {
+            let Some(secret) = secret else { continue };
+            match secret.resolve(&access) {
+                Ok(_) => tokens.push(format!("{what} readable")),
+                Err(error) => {
+                    tokens.push(format!("{what} missing"));
+                    let help = error.advice().unwrap_or_default().to_owned();
+                    problems.push(Problem { fatal: true, message: format!("{what}: {error}"), help });
+                }
+            }
+        }
+        let tokens = if tokens.is_empty() { "none".to_owned() } else { tokens.join(", ") };
+        Repo { repo: repo.name.clone(), slug: repo.slug.clone(), tokens, problems }
+    };
+    Ok(inventory.repos.repos.iter().map(check).collect())
+}
+
+fn show(inventory: Option<&Inventory>, problems: &Diagnostics, rows: &[Row], repos: &[Repo], context: &Context) {
+    let ui = &context.ui;
+    if ui.form != Form::Text {
+        let problems: Vec<serde_json::Value> = problems.iter().map(problem_json).collect();
+        let found =
+            serde_json::json!({ "usable": inventory.is_some(), "problems": problems, "hosts": rows, "repos": repos });
+        ui.object("inventory-check", &found);
+        return;
+    }
+    for problem in problems.iter() {
+        ui.diagnostic(problem);
+    }
+    let cell = |text: &Option<String>| Field::text(text.as_deref().unwrap_or("-"));
+    if !rows.is_empty() {
+        let headings = ["HOST", "REACH", "KEY", "LOGIN", "CLOCK", "TOOLS", "CRONTAB", "HALT DIR", "DISK"];
+        let mut sheet = Sheet::new(ui.out, &headings);
+        for row in rows {
+            let columns =
+                [&row.reach, &row.key, &row.login, &row.clock, &row.tools, &row.crontab, &row.halt_dir, &row.disk];
+            let level =
+                if row.problems.iter().any(|problem| problem.fatal) { 3 } else { u8::from(!row.problems.is_empty()) };
+            sheet.row(std::iter::once(Field::text(&row.host).level(level)).chain(columns.into_iter().map(cell)));
+        }
+        ui.print(&sheet.to_string());
+    }
+    if !repos.is_empty() {
+        let mut sheet = Sheet::new(ui.out, &["REPO", "SLUG", "TOKENS"]);
+        for repo in repos {
+            sheet.row([Field::text(&repo.repo), Field::text(&repo.slug), Field::text(&repo.tokens)]);
+        }
+        ui.print(&sheet.to_string());
+    }
+    let told = rows.iter().flat_map(|row| row.problems.iter().map(|problem| (&row.host, problem)));
+    let told = told.chain(repos.iter().flat_map(|repo| repo.problems.iter().map(|problem| (&repo.repo, problem))));
+    for (name, problem) in told {
+        ui.print(&crate::render::table::plain(&format!("{name}: {}", problem.message)));
+        ui.print(&crate::render::table::plain(&format!("  help: {}", problem.help)));
+    }
+    summary(inventory, problems, context);
+}
+
+fn summary(inventory: Option<&Inventory>, problems: &Diagnostics, context: &Context) {
+    let count = |level| problems.iter().filter(|problem| problem.level == level).count();
+    let files = match (count(Level::Error), count(Level::Warning)) {
+        (0, 0) => "no problem in the files".to_owned(),
+        (errors, warnings) => format!("in the files: {errors} errors, {warnings} warnings"),
+    };
+    let what = inventory.map(|inventory| {
+        format!(
+            "{} hosts, {} repos, {} agents: ",
+            inventory.hosts.iter().count(),
+            inventory.repos.repos.len(),
+            inventory.settings.agents.len()
+        )
+    });
+    context.ui.note(&format!("{}{files}", what.unwrap_or_default()));
+}
+
+fn problem_json(problem: &Diagnostic) -> serde_json::Value {
+    let place = problem.place.as_ref();
+    serde_json::json!({
+        "level": match problem.level { Level::Error => "error", Level::Warning => "warning", Level::Note => "note" },
+        "message": problem.message,
+        "file": place.map(|place| place.source.path.display().to_string()),
+        "line": place.map(|place| place.span.line),
+        "column": place.map(|place| place.span.column),
+        "help": problem.help,
+    })
+}

@@ -1,0 +1,56 @@
+//! `factory run`: one tick.
+
+use super::context::{Context, make_private, targets};
+use super::global::Form;
+use crate::error::Result;
+use crate::exit::Exit;
+use crate::render::hosts;
+use crate::tick::{self, Outcome, Wake};
+
+/// One tick: looks at every host, judges what it sees and records it
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Examples:\n  factory run                 once, by hand or by cron\n  factory run --check         look and judge, write nothing\n  factory run -l builders -o json | jq '.hosts[] | {host, verdict}'\n\nEnds with 0 when the tick was completed and recorded, whatever it saw."
+)]
+pub(super) struct Args {}
+
+pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
+    let inventory = context.inventory()?;
+    let state = context.state_dir(&inventory.settings.fleet)?;
+    if !context.global.check {
+        make_private(&state)?;
+    }
+    let wake = Wake {
+        targets: targets(&inventory, &context.hosts(&inventory)?),
+        policy: &inventory.settings.policy,
+        state: &state,
+        by: context.own_name(&inventory)?,
+        inventory: inventory.location.dir.display().to_string(),
+        bounds: context.bounds(),
+        check: context.global.check,
+    };
+    let outcome = tick::run(wake, &|step| context.ui.progress(step)).await?;
+    show(&outcome, context);
+    match outcome.unrecorded {
+        Some(error) => Err(error),
+        None => Ok(Exit::Ok),
+    }
+}
+
+fn show(outcome: &Outcome, context: &Context) {
+    let ui = &context.ui;
+    match ui.form {
+        Form::Text => {
+            ui.print(&hosts::table(&outcome.hosts, ui.out));
+            ui.print(&hosts::verdicts(&outcome.hosts, ui.out));
+            let tick = &outcome.tick;
+            let written = if context.global.check { "nothing recorded (--check)" } else { "recorded" };
+            ui.note(&format!("{} in {:.1}s, {written}", hosts::count(tick.hosts, tick.missed), tick.seconds));
+        }
+        Form::Json => ui.object("run", &hosts::run_json(outcome)),
+        Form::Jsonl => outcome.hosts.iter().for_each(|decided| ui.object("host", &hosts::host_json(decided))),
+    }
+    for event in outcome.events.iter().filter(|event| event.host.is_none()) {
+        ui.warn(&event.message);
+    }
+}

@@ -1,0 +1,117 @@
+//! Whether the numbers of a policy stand in an order in which they make sense.
+
+use super::{Policy, Room};
+use crate::inventory::units::Percent;
+
+/// Problems found so far, each with its path below `policy`.
+type Problems = Vec<(String, String)>;
+
+const NAMES: [&str; 3] = ["soft", "hard", "crit"];
+
+impl Policy {
+    /// What is wrong with the numbers: `(path, message)`, the path below `policy:` as in `mem.enter.hard`; empty when
+    /// nothing is.
+    pub fn check(&self) -> Vec<(String, String)> {
+        let mut bad = Problems::new();
+        falling_room(&mut bad, "mem", &self.mem.steps());
+        falling_room(&mut bad, "disk", &self.disk.steps());
+        let falling = [("swap", self.swap.steps()), ("inodes", self.inodes.steps()), ("pids", self.pids.steps())];
+        for (path, steps) in falling {
+            order(&mut bad, path, "", &numbers(&steps), Direction::Falling);
+        }
+        let rising =
+            [("psi_mem", self.psi_mem.steps()), ("psi_io", self.psi_io.steps()), ("steal", self.steal.steps())];
+        for (path, steps) in rising {
+            order(&mut bad, path, "", &numbers(&steps), Direction::Rising);
+        }
+        order(&mut bad, "load", "", &self.load.steps(), Direction::Rising);
+        let cpu = &self.psi_cpu;
+        order(&mut bad, "psi_cpu", ".waiting", &[(cpu.enter.waiting.0, cpu.leave.waiting.0)], Direction::Rising);
+        order(&mut bad, "psi_cpu", ".load", &[(cpu.enter.load, cpu.leave.load)], Direction::Rising);
+        self.times(&mut bad);
+        bad
+    }
+
+    fn times(&self, bad: &mut Problems) {
+        if self.dwell.base > self.dwell.max {
+            let message = format!("{} is longer than `dwell.max`, {}", self.dwell.base, self.dwell.max);
+            bad.push(("dwell.base".into(), message));
+        }
+        for (path, span) in [("gap", self.gap), ("sample_age", self.sample_age), ("dwell.window", self.dwell.window)] {
+            if span.0.is_zero() {
+                bad.push((path.into(), "0 would make every sample useless: write a time above it".into()));
+            }
+        }
+        let counts =
+            [("soft_samples", self.soft_samples), ("hard_samples", self.hard_samples), ("misses", self.misses)];
+        for (path, count) in counts {
+            if count == 0 {
+                bad.push((path.into(), "0 samples would act on nothing at all: write 1 or more".into()));
+            }
+        }
+        let ci = &self.ci;
+        if ci.hard.is_nan() || ci.hard < 1.0 {
+            bad.push(("ci.hard".into(), format!("{} is below 1: hard would come before soft", ci.hard)));
+        }
+        if !(ci.leave <= ci.pending && ci.leave <= ci.oldest) {
+            let message = format!("{} is above `ci.pending` or `ci.oldest`: it would never hold", ci.leave);
+            bad.push(("ci.leave".into(), message));
+        }
+        for (path, factor) in [("cpu", self.cpu), ("ci.pending", ci.pending), ("ci.oldest", ci.oldest)] {
+            if !(factor.is_finite() && factor > 0.0) {
+                bad.push((path.into(), format!("{factor} is not a number above 0")));
+            }
+        }
+    }
+}
+
+/// Which way is worse.
+#[derive(Clone, Copy)]
+enum Direction {
+    /// Less is worse, as for free memory.
+    Falling,
+    /// More is worse, as for waiting.
+    Rising,
+}
+
+fn falling_room(bad: &mut Problems, path: &str, steps: &[(Room, Room)]) {
+    let percents: Vec<(f64, f64)> = steps.iter().map(|(enter, leave)| (enter.percent.0, leave.percent.0)).collect();
+    let bytes: Vec<(f64, f64)> =
+        steps.iter().map(|(enter, leave)| (enter.bytes.0 as f64, leave.bytes.0 as f64)).collect();
+    order(bad, path, ".percent", &percents, Direction::Falling);
+    order(bad, path, ".bytes", &bytes, Direction::Falling);
+}
+
+fn numbers(steps: &[(Percent, Percent)]) -> Vec<(f64, f64)> {
+    steps.iter().map(|(enter, leave)| (enter.0, leave.0)).collect()
+}
+
+/// Each step must be left on the better side of where it is entered, and a worse step entered and left on the worse
+/// side of the one before: else the severity flips or a worse sample would lower it.
+fn order(bad: &mut Problems, path: &str, part: &str, steps: &[(f64, f64)], direction: Direction) {
+    let (past_enter, past_milder) = match direction {
+        Direction::Falling => ("below", "above"),
+        Direction::Rising => ("above", "below"),
+    };
+    // Not-a-number compares as false: it is told here too.
+    let at_least_as_bad = |a: f64, b: f64| match direction {
+        Direction::Falling => a <= b,
+        Direction::Rising => a >= b,
+    };
+    for (name, (enter, leave)) in NAMES.iter().zip(steps) {
+        if !at_least_as_bad(*enter, *leave) {
+            let message = format!("it is left {past_enter} where it is entered, so it would flip with every sample");
+            bad.push((format!("{path}.leave.{name}{part}"), message));
+        }
+    }
+    for (pair, names) in steps.windows(2).zip(NAMES.windows(2)) {
+        let ([milder, graver], [mild, grave]) = (pair, names) else { continue };
+        for (side, milder, graver) in [("enter", milder.0, graver.0), ("leave", milder.1, graver.1)] {
+            if !at_least_as_bad(graver, milder) {
+                let message =
+                    format!("it lies {past_milder} `{path}.{side}.{mild}{part}`, so {grave} would come before {mild}");
+                bad.push((format!("{path}.{side}.{grave}{part}"), message));
+            }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+# The probe. Reads lines `home PATH`, `disk PATH`, `match AGENT TEXT`, `end`; prints lines `key value`, last `end`.
+# What cannot be read is not printed: a missing line is unknown, never 0.
+# Shell builtins read /proc, since each process started costs as much as all of those reads.
+
+# first KEY FILE: the first line of a file
+first() {
+  l=
+  [ -r "$2" ] && { IFS= read -r l <"$2" || [ "$l" ]; } && printf '%s %s\n' "$1" "$l"
+}
+
+# expand PATH: `~` is the home directory here
+expand() {
+  case $1 in
+  '~') at=$HOME ;;
+  '~/'*) at=$HOME/${1#??} ;;
+  *) at=$1 ;;
+  esac
+}
+
+# sysctl KEY FILE: by cat, since a shell that reads byte by byte (dash, BusyBox) gets one digit of a kernel's number
+sysctl() {
+  l=$(cat "$2") && printf '%s %s\n' "$1" "$l"
+}
+
+clock() {
+  c=$(date +%s.%N)
+  case ${c#*.} in '' | *[!0-9]*) c=${c%%.*} ;; esac
+  printf '%s %s\n' "$1" "$c"
+}
+
+# usage INDEX PATH: df's line of a path, raw, since mount points have spaces. A dead mount answers KILL alone.
+usage() {
+  for o in k i; do
+    l=$(timeout -s KILL 5 df "-P$o" -- "$2" | { IFS= read -r l && IFS= read -r l && printf '%s' "$l"; })
+    [ "$l" ] || return
+    printf 'df_%s %s %s\n' "$o" "$1" "$l"
+  done
+}
+
+# The order is started, lock, rc: a run that ends while we look is then DONE, never CRASHED. rc is looked for first
+# as well: it comes last and stays, and a lock costs a process.
+state() {
+  s=UNKNOWN
+  [ -r "$1" ] && [ -x "$1" ] || return
+  l=
+  if [ ! -e "$1/started" ]; then
+    s=CREATED
+    return
+  fi
+  IFS= read -r l <"$1/started"
+  started=$l
+  if [ ! -e "$1/rc" ]; then
+    case $started in cancelled | 'cancelled '*)
+      s=CANCELLED
+      return
+      ;;
+    esac
+    [ -r "$1/wrapper.lock" ] && command -v flock >&3 || return
+    flock -n -s 9 9<"$1/wrapper.lock"
+    case $? in
+    0) ;;
+    1)
+      s=RUNNING
+      return
+      ;;
+    *) return ;;
+    esac
+  fi
+  l=
+  if [ -e "$1/rc" ]; then
+    IFS= read -r l <"$1/rc"
+    case $l in '' | *[!0-9]*) ;; *) s="DONE $l" ;; esac
+    return
+  fi
+  set -f
+  # Word splitting is meant: pid, starttime, boot id, time.
+  set -- $started
+  set +f
+  [ $# -eq 4 ] && [ "$boot" ] || return
+  s=CRASHED
+  [ "$3" = "$boot" ] || s=REBOOTED
+}
+
+# Counts runs per agent. One head and one awk for all processes; an own child and a person's terminal do not count,
+# and a match below a match of the same agent is the same run.
+running() {
+  cd /proc && [ -r 1/stat ] || return
+  {
+    printf '%s\n' "$matches"
+    head -c 4096 /dev/null [0-9]*/cmdline | tr '\000' ' '
+    printf '\n==> 0/cmdline <==\n'
+  } | awk -v self=$$ '
+    function look(pid,   file, line, text, f) {
+      if (pid in parent) return
+      parent[pid] = 0; tty[pid] = -1; file = pid "/stat"; text = ""
+      while ((getline line < file) > 0) text = text " " line
+      close(file)
+      if (!sub(/^.*\) /, "", text)) return
+      split(text, f, " "); parent[pid] = f[2]; tty[pid] = f[5]
+    }
+    function mine(agent, pid) { look(pid); return ((agent, pid) in hit) && tty[pid] == 0 }
+    function below(agent, pid,   n) {
+      for (n = 0; pid > 0 && n < 1000; n++) {
+        if (pid == self) return 1
+        look(pid); pid = parent[pid]
+        if (pid > 0 && mine(agent, pid)) return 1
+      }
+      return 0
+    }
+    !table && $0 == "" { table = 1; next }
+    !table { i = index($0, " "); agent[++n] = substr($0, 1, i - 1); text[n] = substr($0, i + 1); count[agent[n]] = 0; next }
+    /^==> [0-9]+\/cmdline <==$/ {
+      if (pid) for (i = 1; i <= n; i++) if (index(cmd, text[i])) hit[agent[i], pid] = 1
+      pid = substr($2, 1, index($2, "/") - 1); cmd = ""
+      if (pid == 0) whole = 1
+      next
+    }
+    { cmd = cmd " " $0 }
+    END {
+      if (!whole) exit
+      for (key in hit) {
+        split(key, part, SUBSEP)
+        if (mine(part[1], part[2]) && !below(part[1], part[2])) count[part[1]]++
+      }
+      for (a in count) print "running", a, count[a]
+    }'
+}
+
+probe() {
+  LC_ALL=C
+  PATH=${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  export LC_ALL PATH
+  # These change what nproc and df say.
+  unset OMP_NUM_THREADS OMP_THREAD_LIMIT POSIXLY_CORRECT BLOCK_SIZE BLOCKSIZE DF_BLOCK_SIZE CDPATH
+  nl='
+'
+  home='' disks='' matches='' asked=''
+  while IFS= read -r line; do
+    case $line in
+    'home '*) home=${line#home } ;;
+    'disk '*) disks=$disks${line#disk }$nl ;;
+    'match '*) matches=$matches${line#match }$nl ;;
+    end)
+      asked=1
+      break
+      ;;
+    esac
+  done
+  # A banner may have left the line open.
+  printf '\nbegin factory-probe 1\n'
+  if [ ! "$asked" ]; then
+    printf 'refused the question was cut off\n'
+    return 65
+  fi
+  clock clock_start
+
+  sysctl boot_id /proc/sys/kernel/random/boot_id
+  boot=$l
+  first uptime /proc/uptime
+  first loadavg /proc/loadavg
+  sysctl pid_max /proc/sys/kernel/pid_max
+  first stat /proc/stat
+  memory=
+  [ -r /proc/meminfo ] && while IFS= read -r l; do
+    case $l in
+    MemTotal:* | MemAvailable:*)
+      memory=x$memory
+      printf 'meminfo %s\n' "$l"
+      ;;
+    SwapTotal:* | SwapFree:*) printf 'meminfo %s\n' "$l" ;;
+    esac
+  done </proc/meminfo
+  [ "$memory" = xx ] || free -b | while IFS= read -r l; do printf 'free %s\n' "$l"; done
+  [ -r /proc/vmstat ] && while IFS= read -r l; do
+    case $l in 'oom_kill '* | 'pswpin '* | 'pgmajfault '* | allocstall*) printf 'vmstat %s\n' "$l" ;; esac
+  done </proc/vmstat
+  for f in cpu memory io; do
+    [ -r "/proc/pressure/$f" ] && while IFS= read -r l; do printf 'psi_%s %s\n' "$f" "$l"; done <"/proc/pressure/$f"
+  done
+  c=$(nproc) && printf 'cores %s\n' "$c"
+
+  # The home, if we can tell whether it is there: the nearest thing above it that exists must let us look.
+  expand "$home"
+  home=$at
+  known=
+  case $home in /*)
+    printf 'home %s\n' "$home"
+    while [ ! -e "$at" ] && [ ! -h "$at" ]; do
+      at=${at%/*}
+      at=${at:-/}
+    done
+    [ -d "$at" ] && [ -x "$at" ] && known=1
+    ;;
+  esac
+
+  i=0
+  if [ "$disks" ]; then
+    set -f
+    IFS=$nl
+    set -- $disks
+    unset IFS
+    set +f
+    for p in "$@"; do
+      expand "$p"
+      printf 'path %s %s\n' "$i" "$at"
+      usage "$i" "$at" &
+      i=$((i + 1))
+    done
+  else
+    printf 'path 0 /\n'
+    usage 0 / &
+    case $home in /*)
+      # A home that is not made yet will lie where the nearest directory above it does.
+      printf 'path_home 1 %s\n' "$home"
+      usage 1 "$at" &
+      ;;
+    esac
+  fi
+  [ "$matches" ] && (running)
+  wait
+
+  if [ "$known" ]; then
+    first host_id "$home/host-id"
+    first fleet "$home/fleet"
+    first epoch "$home/epoch"
+    i=0
+    for f in "$home"/halt/*; do
+      [ -e "$f" ] || continue
+      case ${f##*/} in *"$nl"*) continue ;; esac
+      printf 'halt %s %s\n' "$i" "${f##*/}"
+      [ -f "$f" ] && [ -r "$f" ] && while IFS= read -r l || [ "$l" ]; do
+        printf 'hold %s %s\n' "$i" "$l"
+        l=
+      done <"$f"
+      i=$((i + 1))
+    done
+    if [ ! -e "$home/halt" ] || { [ -r "$home/halt" ] && [ -x "$home/halt" ]; }; then printf 'halts %s\n' "$i"; fi
+    i=0
+    for f in "$home"/runs/*; do
+      [ -d "$f" ] || continue
+      case ${f##*/} in *[!A-Za-z0-9._-]*) continue ;; esac
+      state "$f"
+      printf 'run %s %s\n' "${f##*/}" "$s"
+      i=$((i + 1))
+    done
+    if [ ! -e "$home/runs" ] || { [ -r "$home/runs" ] && [ -x "$home/runs" ]; }; then printf 'runs %s\n' "$i"; fi
+  fi
+  clock clock_end
+  printf 'end\n'
+}
+
+# Called on the last line: a cut copy of this program is a syntax error, never half a probe.
+probe 2>/dev/null 3>/dev/null

@@ -1,0 +1,109 @@
+//! Hosts and their samples as tables and JSON.
+
+use serde_json::{Value, json};
+
+use super::diagnostic::Style;
+use super::table::{Field, Sheet, verdict};
+use crate::inventory::units::Bytes;
+use crate::remote::sample::{Disk, Sample};
+use crate::tick::decide::why_not;
+use crate::tick::{Decided, Outcome, UNKNOWN};
+
+/// A row a host: its level and the figures that matter most.
+pub fn table(hosts: &[Decided], style: Style) -> String {
+    let mut sheet =
+        Sheet::new(style, &["HOST", "LEVEL", "MEM FREE", "SWAP FREE", "LOAD", "CORES", "DISK FREE", "AGENTS"]);
+    for decided in hosts {
+        let level = decided.record.level;
+        let head = [Field::text(&decided.record.host), Field::text(super::table::level_name(level)).level(level)];
+        sheet.row(head.into_iter().chain(figures(&decided.sample)));
+    }
+    sheet.to_string()
+}
+
+/// The same without levels, for samples that nobody has judged.
+pub fn samples(samples: &[Sample], style: Style) -> String {
+    let mut sheet =
+        Sheet::new(style, &["HOST", "MEM FREE", "SWAP FREE", "LOAD", "CORES", "DISK FREE", "AGENTS", "NOTE"]);
+    for sample in samples {
+        let note = why_not(sample).map_or_else(|| Field::text(""), |why| Field::text(why).level(UNKNOWN));
+        sheet.row([Field::text(&sample.host)].into_iter().chain(figures(sample)).chain([note]));
+    }
+    sheet.to_string()
+}
+
+/// A line a host: its one-line verdict.
+pub fn verdicts(hosts: &[Decided], style: Style) -> String {
+    let line = |decided: &Decided| {
+        let record = &decided.record;
+        format!("{}: {}\n", record.host, verdict(&record.verdict, record.level, style))
+    };
+    hosts.iter().map(line).collect()
+}
+
+/// `3 hosts, 1 of them unknown`.
+pub fn count(hosts: u64, missed: u64) -> String {
+    let noun = if hosts == 1 { "host" } else { "hosts" };
+    let unknown = if missed > 0 { format!(", {missed} of them unknown") } else { String::new() };
+    format!("{hosts} {noun}{unknown}")
+}
+
+/// A tick as one object.
+pub fn run_json(outcome: &Outcome) -> Value {
+    json!({
+        "tick": outcome.tick,
+        "hosts": outcome.hosts.iter().map(host_json).collect::<Vec<_>>(),
+        "events": outcome.events,
+        "recorded": outcome.unrecorded.is_none(),
+    })
+}
+
+/// A host as one object.
+pub fn host_json(decided: &Decided) -> Value {
+    json!({
+        "host": decided.record.host,
+        "level": decided.record.level,
+        "since": decided.record.since,
+        "seen": decided.record.seen,
+        "verdict": decided.record.verdict,
+        "severities": decided.severities,
+        "sample": decided.sample,
+    })
+}
+
+fn figures(sample: &Sample) -> [Field; 6] {
+    let of = |free: Option<u64>, total: Option<u64>| match (free, total) {
+        (Some(free), Some(total)) => Some(format!("{} of {}", Bytes(free), Bytes(total))),
+        (Some(free), None) => Some(Bytes(free).to_string()),
+        _ => None,
+    };
+    let swap = match sample.swap {
+        Some(swap) if swap.total == Some(0) => Some("none".to_owned()),
+        Some(swap) => of(swap.free, swap.total),
+        None => None,
+    };
+    let disk = sample.disks.as_ref().and_then(|disks| tightest(disks));
+    let agents = sample.running.as_ref().map(|running| {
+        let some = running.iter().filter(|(_, count)| **count > 0);
+        let some: Vec<String> = some.map(|(agent, count)| format!("{count} {agent}")).collect();
+        if some.is_empty() { "0".to_owned() } else { some.join(", ") }
+    });
+    [
+        Field::maybe(sample.mem.and_then(|mem| of(mem.available, mem.total))),
+        Field::maybe(swap),
+        Field::maybe(sample.load.map(|[one, _, _]| one.to_string())),
+        Field::maybe(sample.cores.map(|cores| cores.to_string())),
+        Field::maybe(disk.map(|disk| format!("{} on {}", Bytes(disk.free.unwrap_or_default()), disk.path))),
+        Field::maybe(agents),
+    ]
+}
+
+/// The watched path with the smallest share of free space: the one that will fill up first.
+fn tightest(disks: &[Disk]) -> Option<&Disk> {
+    let share = |disk: &&Disk| match (disk.free, disk.total) {
+        (Some(free), Some(total)) if total > 0 => Some(free as f64 / total as f64),
+        _ => None,
+    };
+    let known = disks.iter().filter_map(|disk| Some((share(&disk)?, disk)));
+    known.min_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, disk)| disk)
+}

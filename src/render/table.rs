@@ -1,0 +1,180 @@
+//! Tables without lines, as `kubectl` and `ps` print them: easy to read, easy to cut.
+
+use comfy_table::{Cell, CellAlignment, Color, Table};
+use jiff::{SignedDuration, Timestamp};
+
+use super::diagnostic::Style;
+
+/// A table that is being filled.
+pub struct Sheet {
+    table: Table,
+    style: Style,
+}
+
+/// One cell: its text, and the level that colours it.
+pub struct Field {
+    text: String,
+    level: Option<u8>,
+    right: bool,
+}
+
+impl Field {
+    /// Plain text.
+    pub fn text(text: impl AsRef<str>) -> Field {
+        Field { text: plain(text.as_ref()), level: None, right: false }
+    }
+
+    /// A number, set to the right.
+    pub fn number(text: impl AsRef<str>) -> Field {
+        Field { right: true, ..Field::text(text) }
+    }
+
+    /// What is not known is a dash, never 0.
+    pub fn maybe(text: Option<String>) -> Field {
+        Field::number(text.unwrap_or_else(|| "-".to_owned()))
+    }
+
+    /// The colour of a severity: 0 green, 1 yellow, 2 and 3 red, 4 (unknown) magenta.
+    #[must_use]
+    pub fn level(mut self, level: u8) -> Field {
+        self.level = Some(level);
+        self
+    }
+}
+
+impl Sheet {
+    /// A table with these headings.
+    pub fn new(style: Style, headings: &[&str]) -> Sheet {
+        let mut table = Table::new();
+        if style.color {
+            table.enforce_styling();
+        }
+        table.load_style(comfy_table::presets::NOTHING);
+        table.set_header(headings.iter().map(|heading| Cell::new(heading)));
+        Sheet { table, style }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, fields: impl IntoIterator<Item = Field>) {
+        let color = self.style.color;
+        self.table.add_row(fields.into_iter().map(|field| {
+            let mut cell = Cell::new(field.text);
+            if field.right {
+                cell = cell.set_alignment(CellAlignment::Right);
+            }
+            match field.level {
+                Some(level) if color => cell.fg(level_color(level)),
+                _ => cell,
+            }
+        }));
+    }
+}
+
+impl std::fmt::Display for Sheet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for line in self.table.lines() {
+            // The first column's padding would indent everything.
+            let line = line.strip_prefix(' ').unwrap_or(&line);
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// `text` without control characters: what a host says must not move the cursor or forge a line.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn level_color(level: u8) -> Color {
+    match level {
+        0 => Color::Green,
+        1 => Color::Yellow,
+        2 | 3 => Color::Red,
+        _ => Color::Magenta,
+    }
+}
+
+/// The word for a severity: `ok`, `soft`, `hard`, `crit`, and `unknown` for 4.
+pub fn level_name(level: u8) -> &'static str {
+    match level {
+        0 => "ok",
+        1 => "soft",
+        2 => "hard",
+        3 => "crit",
+        _ => "unknown",
+    }
+}
+
+/// A verdict for a terminal: the level's word, with which it begins, has its colour, and control characters are gone.
+pub fn verdict(verdict: &str, level: u8, style: Style) -> String {
+    use owo_colors::OwoColorize;
+    let verdict = plain(verdict);
+    let name = level_name(level);
+    let rest = match verdict.strip_prefix(name) {
+        Some(rest) if style.color => rest,
+        _ => return verdict,
+    };
+    let word = match level {
+        0 => name.green().to_string(),
+        1 => name.yellow().to_string(),
+        2 | 3 => name.red().to_string(),
+        _ => name.magenta().to_string(),
+    };
+    format!("{word}{rest}")
+}
+
+/// How long ago `then` was, in the two largest units: `3m 20s`, `2d 4h`. The future is `0s`.
+pub fn ago(then: Timestamp, now: Timestamp) -> String {
+    length(now.duration_since(then).max(SignedDuration::ZERO).as_secs().unsigned_abs())
+}
+
+/// Seconds in their two largest units.
+pub fn length(seconds: u64) -> String {
+    let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+    let mut rest = seconds;
+    let mut parts = Vec::new();
+    for (unit, size) in units {
+        if rest >= size || !parts.is_empty() {
+            parts.push((rest / size, unit));
+            rest %= size;
+        }
+    }
+    let shown: Vec<String> =
+        parts.iter().take(2).filter(|(n, _)| *n > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
+    if shown.is_empty() { "0s".to_owned() } else { shown.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_aligned_and_has_no_trailing_blanks() {
+        let mut sheet = Sheet::new(Style::PLAIN, &["HOST", "FREE", "NOTE"]);
+        sheet.row([Field::text("vps-1"), Field::number("1.5GiB"), Field::text("")]);
+        sheet.row([Field::text("b"), Field::maybe(None), Field::text("x").level(3)]);
+        insta::assert_snapshot!(sheet.to_string(), @r"
+        HOST   FREE    NOTE
+        vps-1  1.5GiB
+        b           -  x
+        ");
+        assert!(sheet.to_string().lines().all(|line| line == line.trim_end()));
+    }
+
+    #[test]
+    fn what_a_host_says_cannot_write_on_the_terminal() {
+        let mut sheet = Sheet::new(Style::PLAIN, &["HOST"]);
+        sheet.row([Field::text("a\u{1b}[2Jb\nc\r")]);
+        assert_eq!(sheet.to_string().lines().nth(1), Some("a [2Jb c"));
+    }
+
+    #[test]
+    fn lengths_of_time_have_two_units() {
+        for (seconds, text) in
+            [(0, "0s"), (59, "59s"), (200, "3m 20s"), (3600, "1h"), (90_061, "1d 1h"), (172_830, "2d")]
+        {
+            assert_eq!(length(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What the terminal can show: colour, Unicode, width, progress bars.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+
+use rustix::termios::tcgetwinsize;
+
+use super::diagnostic::Style;
+use crate::cli::global::When;
+
+/// What the two streams can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// How text on stdout looks.
+    pub out: Style,
+    /// How text on stderr looks.
+    pub err: Style,
+    /// Whether progress is a bar that is drawn again and again.
+    pub bars: bool,
+}
+
+impl Environment {
+    /// What this process's streams and variables say.
+    pub fn detect(when: When) -> Environment {
+        let width = |size: Result<rustix::termios::Winsize, _>| size.ok().map(|size| usize::from(size.ws_col));
+        let out = std::io::stdout().is_terminal().then(|| width(tcgetwinsize(std::io::stdout())));
+        let err = std::io::stderr().is_terminal().then(|| width(tcgetwinsize(std::io::stderr())));
+        Environment::from(when, out, err, &|name| std::env::var_os(name))
+    }
+
+    /// The same, as a function of its inputs: `out` and `err` are absent for a pipe, else the width if it is known.
+    fn from(
+        when: When,
+        out: Option<Option<usize>>,
+        err: Option<Option<usize>>,
+        var: &dyn Fn(&str) -> Option<OsString>,
+    ) -> Environment {
+        let set = |name: &str| var(name).is_some_and(|value| !value.is_empty());
+        let dumb = var("TERM").is_some_and(|term| term == "dumb");
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| var(name).filter(|value| !value.is_empty()));
+        let locale = locale.map(|value| value.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let unicode = locale.contains("utf-8") || locale.contains("utf8");
+        let style = |stream: Option<Option<usize>>| {
+            let terminal = stream.is_some() && !dumb;
+            let color = match when {
+                When::Always => true,
+                When::Never => false,
+                When::Auto => terminal && !set("NO_COLOR"),
+            };
+            // A terminal that does not know its width says 0.
+            let width = stream.flatten().filter(|width| *width >= 20).unwrap_or(Style::PLAIN.width);
+            Style { color, unicode: terminal && unicode, width }
+        };
+        Environment { out: style(out), err: style(err), bars: err.is_some() && !dumb && !set("CI") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(when: When, terminal: bool, vars: &[(&str, &str)]) -> Environment {
+        let stream = terminal.then_some(Some(100));
+        Environment::from(when, stream, stream, &|name| {
+            vars.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+        })
+    }
+
+    #[test]
+    fn colour_and_bars_follow_the_conventions() {
+        let fine = [("TERM", "xterm-256color"), ("LANG", "en_US.UTF-8")];
+        let seen = look(When::Auto, true, &fine);
+        assert!(seen.out.color && seen.out.unicode && seen.bars && seen.out.width == 100);
+        assert_eq!(look(When::Auto, false, &fine).out, Style::PLAIN);
+        assert!(!look(When::Auto, false, &fine).bars);
+        assert!(look(When::Always, false, &fine).out.color);
+        assert!(!look(When::Never, true, &fine).out.color);
+        assert!(!look(When::Auto, true, &[("NO_COLOR", "1")]).out.color);
+        assert!(look(When::Auto, true, &[("NO_COLOR", "")]).out.color, "an empty NO_COLOR means nothing");
+        let dumb = look(When::Auto, true, &[("TERM", "dumb"), ("LANG", "C.UTF-8")]);
+        assert!(!dumb.out.color && !dumb.out.unicode && !dumb.bars);
+        assert!(!look(When::Auto, true, &[("CI", "true")]).bars);
+        assert!(!look(When::Auto, true, &[("LC_ALL", "C"), ("LANG", "en_US.UTF-8")]).out.unicode);
+    }
+}

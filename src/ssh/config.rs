@@ -1,0 +1,260 @@
+//! What ssh_config says about a host, as `ssh -G` tells it.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::known_hosts::PORT;
+use super::target::{Family, Target};
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+
+mod home;
+
+use home::Home;
+
+/// How long `ssh -G` may take: it does no network, but `Match exec` may run anything.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Directives that change whom a connection reaches or trusts and that are not honoured, each with the values of
+/// `ssh -G` that mean that it is off. What only makes checking looser (`StrictHostKeyChecking no`) is not here: there
+/// is no switch that turns checking off.
+const UNHONOURED: [(&str, &[&str]); 6] = [
+    ("KnownHostsCommand", &["none"]),
+    ("RevokedHostKeys", &["none"]),
+    ("VerifyHostKeyDNS", &["false", "no"]),
+    ("BindAddress", &["none"]),
+    ("BindInterface", &["none"]),
+    ("RemoteCommand", &["none"]),
+];
+
+/// What the inventory says about reaching a host; it goes before anything in ssh_config.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The host's name in the inventory.
+    pub name: String,
+    /// `ansible_host`: what to ask ssh about, instead of the name.
+    pub host: Option<String>,
+    /// `ansible_port`.
+    pub port: Option<u16>,
+    /// `ansible_user`.
+    pub user: Option<String>,
+    /// `ansible_ssh_private_key_file`.
+    pub identity: Option<PathBuf>,
+    /// `ansible_ssh_common_args` and `ansible_ssh_extra_args`, split into words.
+    pub args: Vec<String>,
+}
+
+impl Wanted {
+    /// A host of which the inventory says only the name.
+    pub fn named(name: &str) -> Wanted {
+        Wanted { name: name.to_owned(), ..Wanted::default() }
+    }
+
+    /// The words after `ssh -G`, in which the first value given for a directive wins.
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = Vec::new();
+        let mut option = |text: String| arguments.extend(["-o".to_owned(), text]);
+        if let Some(port) = self.port {
+            option(format!("Port={port}"));
+        }
+        if let Some(user) = &self.user {
+            option(format!("User={}", quote(user)));
+        }
+        if let Some(identity) = &self.identity {
+            option(format!("IdentityFile={}", quote(&identity.display().to_string())));
+        }
+        arguments.extend(self.args.iter().cloned());
+        arguments.extend(["--".to_owned(), self.asked().to_owned()]);
+        arguments
+    }
+
+    /// The name that ssh is asked about.
+    fn asked(&self) -> &str {
+        self.host.as_deref().unwrap_or(&self.name)
+    }
+}
+
+/// The answer of `ssh -G`: directives in lower case with their values, in its order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config(Vec<(String, String)>);
+
+impl Config {
+    /// Reads the answer. Lines without a value are passed over: an empty value is the same as none.
+    pub fn parse(text: &str) -> Config {
+        let lines = text.lines().filter_map(|line| line.trim_end().split_once(' '));
+        Config(lines.map(|(directive, value)| (directive.to_ascii_lowercase(), value.trim().to_owned())).collect())
+    }
+
+    /// The first value of `directive` (in any case).
+    pub fn get(&self, directive: &str) -> Option<&str> {
+        self.0.iter().find(|(have, _)| have.eq_ignore_ascii_case(directive)).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of `directive`, such as each `IdentityFile`.
+    pub fn all<'a>(&'a self, directive: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(have, _)| have.eq_ignore_ascii_case(directive)).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of `directive`, unless it is absent or `none`.
+    pub fn set(&self, directive: &str) -> Option<&str> {
+        self.get(directive).filter(|value| !value.is_empty() && !value.eq_ignore_ascii_case("none"))
+    }
+
+    /// The paths in the value of `directive`, of which `none` is none.
+    ///
+    /// ssh prints them with blanks between and without quotes; a word that is no absolute path is taken as the rest of
+    /// the path before it (`/Users/x/Application Support/hosts`).
+    pub fn paths(&self, directive: &str) -> Vec<PathBuf> {
+        let mut paths: Vec<String> = Vec::new();
+        for word in self.set(directive).unwrap_or_default().split(' ') {
+            match paths.last_mut() {
+                Some(last) if !word.starts_with(['/', '~']) => {
+                    last.push(' ');
+                    last.push_str(word);
+                }
+                _ if word.is_empty() => {}
+                _ => paths.push(word.to_owned()),
+            }
+        }
+        paths.into_iter().map(PathBuf::from).collect()
+    }
+
+    /// The first directive that is on and not honoured, with its value.
+    pub fn unhonoured(&self) -> Option<(&'static str, &str)> {
+        UNHONOURED.into_iter().find_map(|(directive, off)| {
+            let value = self.get(directive)?;
+            (!off.iter().any(|off| off.eq_ignore_ascii_case(value))).then_some((directive, value))
+        })
+    }
+
+    /// The target that this answer describes for the host `name`.
+    ///
+    /// # Errors
+    /// What is missing or makes no sense in the answer.
+    fn into_target(self, name: &str, home: &Home) -> Result<Target, String> {
+        let host = self.set("hostname").ok_or("no HostName")?.to_owned();
+        let port = match self.get("port") {
+            None => PORT,
+            Some(text) => text.parse::<u16>().ok().filter(|port| *port > 0).ok_or(format!("the port `{text}`"))?,
+        };
+        let family = match self.get("addressfamily") {
+            Some("inet") => Family::V4,
+            Some("inet6") => Family::V6,
+            _ => Family::Any,
+        };
+        let files = |directive| self.paths(directive).into_iter().map(|path| home.translate(path)).collect();
+        Ok(Target {
+            name: name.to_owned(),
+            host,
+            port,
+            user: self.set("user").unwrap_or_default().to_owned(),
+            host_key_alias: self.set("hostkeyalias").map(str::to_owned),
+            user_known_hosts: files("userknownhostsfile"),
+            global_known_hosts: files("globalknownhostsfile"),
+            hash_known_hosts: matches!(self.get("hashknownhosts"), Some("yes" | "true")),
+            proxy_jump: self.set("proxyjump").map(str::to_owned),
+            proxy_command: self.set("proxycommand").map(str::to_owned),
+            family,
+            config: self,
+        })
+    }
+}
+
+/// The `ssh` program, ready to be asked about hosts.
+#[derive(Debug)]
+pub struct Asker {
+    program: PathBuf,
+    home: Home,
+    timeout: Duration,
+}
+
+impl Asker {
+    /// The `ssh` of `$PATH` and the user's `$HOME`.
+    ///
+    /// # Errors
+    /// There is no `ssh`, or it does not answer ([`Exit::Unreachable`]).
+    pub async fn new() -> Result<Asker> {
+        let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+        Asker::with(Path::new("ssh"), home, TIMEOUT).await
+    }
+
+    /// The same with another program, `$HOME` and time-out.
+    ///
+    /// # Errors
+    /// As [`Asker::new`].
+    pub async fn with(program: &Path, home: Option<PathBuf>, timeout: Duration) -> Result<Asker> {
+        let mut asker = Asker { program: program.to_owned(), home: Home::default(), timeout };
+        let Some(home) = home else { return Ok(asker) };
+        // ssh takes the home directory from passwd and never from $HOME; its own answer shows which one that is.
+        let answer = asker.run("localhost", ["-F", "/dev/null", "--", "localhost"].map(str::to_owned).to_vec()).await?;
+        let first = Config::parse(&answer).paths("userknownhostsfile").into_iter().next();
+        let passwd = first.and_then(|file| Some(file.parent()?.parent()?.to_owned()));
+        asker.home = Home::new(home, passwd)?;
+        Ok(asker)
+    }
+
+    /// Asks how the host is reached.
+    ///
+    /// # Errors
+    /// ssh does not take its configuration, the name or an argument, or does not answer in time
+    /// ([`Exit::Unreachable`]: the other hosts can go on).
+    pub async fn ask(&self, wanted: &Wanted) -> Result<Target> {
+        if wanted.asked().is_empty() {
+            return Err(Error::new(Exit::Unreachable, format!("host `{}` has an empty ansible_host", wanted.name)));
+        }
+        let mut arguments = Vec::new();
+        if let Some(config) = self.home.config() {
+            arguments.extend(["-F".to_owned(), config.display().to_string()]);
+        }
+        arguments.extend(wanted.arguments());
+        let answer = self.run(&wanted.name, arguments).await?;
+        Config::parse(&answer).into_target(&wanted.name, &self.home).map_err(|problem| {
+            Error::new(Exit::Unreachable, format!("host `{}`: `ssh -G` answered with {problem}", wanted.name))
+                .help(format!("look at the answer: ssh -G {}", wanted.asked()))
+        })
+    }
+
+    async fn run(&self, host: &str, arguments: Vec<String>) -> Result<String> {
+        let mut command = tokio::process::Command::new(&self.program);
+        // `-T`: without it ssh complains that it has no terminal.
+        command.args(["-G", "-T"]).args(&arguments).stdin(Stdio::null()).kill_on_drop(true);
+        let output = match tokio::time::timeout(self.timeout, command.output()).await {
+            Ok(Ok(output)) => output,
+            Ok(Err(cause)) if cause.kind() == ErrorKind::NotFound => {
+                return Err(Error::new(Exit::Unreachable, "the `ssh` program is not installed").because(cause).help(
+                    "install OpenSSH's client (on Debian: apt-get install openssh-client): it reads ~/.ssh/config",
+                ));
+            }
+            Ok(Err(cause)) => {
+                return Err(Error::new(Exit::Unreachable, "cannot run the `ssh` program").because(cause));
+            }
+            Err(_) => {
+                return Err(Error::new(
+                    Exit::Unreachable,
+                    format!("host `{host}`: `ssh -G` did not answer within {:?}", self.timeout),
+                )
+                .help("look for a `Match exec` or an `Include` that hangs in ~/.ssh/config"));
+            }
+        };
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
+            return Err(Error::new(
+                Exit::Unreachable,
+                format!("host `{host}`: ssh does not accept its configuration: {}", said.join("; ")),
+            )
+            .help("mend ~/.ssh/config, or the host's ansible_ssh_* values in the inventory"));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// `text` as one value in an ssh_config line.
+fn quote(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! The TCP connection to a host.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::target::Target;
+use super::unreached::{Phase, Unreached};
+
+/// How many bytes of a server's first words are kept: the longest line that SSH allows before its banner.
+const HEARD: usize = 255;
+
+/// The first bytes that came in, kept to tell what answered where it was no SSH server.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Heard(Arc<Mutex<Vec<u8>>>);
+
+impl Heard {
+    fn add(&self, bytes: &[u8]) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = HEARD.saturating_sub(heard.len());
+        heard.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+    }
+
+    /// The first line, shortened and printable; `None` if nothing came.
+    pub(crate) fn first_line(&self) -> Option<String> {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = heard.split(|b| *b == b'\n').next().filter(|_| !heard.is_empty())?;
+        let line = String::from_utf8_lossy(line);
+        Some(line.trim_end().chars().take(80).map(|c| if c.is_control() { '.' } else { c }).collect())
+    }
+
+    /// Whether an SSH server's banner is among the lines.
+    pub(crate) fn is_ssh(&self) -> bool {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.split(|b| *b == b'\n').any(|line| line.starts_with(b"SSH-"))
+    }
+}
+
+/// A connection that remembers the first bytes it read.
+pub(crate) struct Wire {
+    stream: TcpStream,
+    heard: Heard,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: TcpStream) -> Wire {
+        Wire { stream, heard: Heard::default() }
+    }
+
+    pub(crate) fn heard(&self) -> Heard {
+        self.heard.clone()
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        let before = buf.filled().len();
+        let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Some(new) = buf.filled().get(before..).filter(|new| !new.is_empty()) {
+            self.heard.add(new);
+        }
+        poll
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Connects to `target` until `deadline`, `given` after the beginning: each of its addresses in the resolver's order,
+/// each with an even share of the time that is left, so that one dead address does not use up all.
+///
+/// The time-out also ends a name lookup; its thread may live on until the resolver gives up.
+pub(crate) async fn dial(target: &Target, deadline: Instant, given: Duration) -> Result<TcpStream, Unreached> {
+    let timed_out = |phase| Unreached::TimedOut { phase, after: given };
+    let unresolved = |cause: String| Unreached::Unresolved { host: target.host.clone(), cause };
+    let found = timeout_at(deadline, tokio::net::lookup_host((target.host.as_str(), target.port))).await;
+    let addresses: Vec<SocketAddr> = match found {
+        Err(_) => return Err(timed_out(Phase::Name)),
+        Ok(Err(cause)) => return Err(unresolved(cause.to_string())),
+        Ok(Ok(addresses)) => addresses.filter(|address| target.family.takes(address)).collect(),
+    };
+    let mut failure = unresolved("no address of the wanted AddressFamily".to_owned());
+    for (index, at) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / u32::try_from(addresses.len() - index).unwrap_or(u32::MAX).max(1);
+        match tokio::time::timeout(share, TcpStream::connect(at)).await {
+            Err(_) => failure = timed_out(Phase::Connect),
+            Ok(Err(cause)) => failure = refusal(*at, cause, given),
+            Ok(Ok(stream)) => {
+                // Only a hint to the kernel: without it each small packet may wait for the last one's answer.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+        }
+    }
+    Err(failure)
+}
+
+fn refusal(at: SocketAddr, cause: std::io::Error, given: Duration) -> Unreached {
+    match cause.kind() {
+        ErrorKind::ConnectionRefused => Unreached::Refused { at },
+        ErrorKind::ConnectionReset => Unreached::Reset { phase: Phase::Connect },
+        ErrorKind::TimedOut => Unreached::TimedOut { phase: Phase::Connect, after: given },
+        _ => Unreached::NoRoute { at, cause },
+    }
+}

@@ -1,0 +1,141 @@
+//! A real sshd on the loopback address, with keys of its own, and the real ssh against it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use russh::keys::PublicKey;
+
+/// Whether ssh-keygen is there; if not, one line says what is left out.
+pub fn has_keygen(left_out: &str) -> bool {
+    let there = Command::new("ssh-keygen").arg("-?").output().is_ok();
+    if !there {
+        println!("left out: {left_out}; needs ssh-keygen (apt-get install openssh-client, as `make test` does)");
+    }
+    there
+}
+
+/// The sshd to run, or `None` after one line that says what is left out.
+pub fn program(left_out: &str) -> Option<PathBuf> {
+    let places = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"];
+    let found = places.iter().map(PathBuf::from).find(|path| path.is_file());
+    if found.is_none() || Command::new("ssh").arg("-V").output().is_err() {
+        println!(
+            "left out: {left_out}; needs sshd and ssh (apt-get install openssh-server openssh-client, as `make test` does)"
+        );
+        return None;
+    }
+    if rustix::process::geteuid().is_root() {
+        // sshd separates its privileges into this directory, which only the service's start makes.
+        std::fs::create_dir_all("/run/sshd").unwrap();
+    }
+    found
+}
+
+/// Makes a key pair of `kind` at `path` and returns the public key.
+pub fn keygen(kind: &str, path: &Path) -> PublicKey {
+    let _ = std::fs::remove_file(path);
+    let mut command = Command::new("ssh-keygen");
+    command.args(["-q", "-N", "", "-C", "", "-t", kind]);
+    if kind == "rsa" {
+        command.args(["-b", "2048"]);
+    }
+    assert!(command.arg("-f").arg(path).status().unwrap().success());
+    public(&path.with_extension("pub"))
+}
+
+/// The public key in `path`.
+pub fn public(path: &Path) -> PublicKey {
+    PublicKey::from_openssh(std::fs::read_to_string(path).unwrap().trim()).unwrap()
+}
+
+/// An sshd's configuration: the keys `names` in `directory`, nobody can log in.
+pub fn configure(directory: &Path, names: &[&str], more: &str) -> PathBuf {
+    let mut text = String::from(
+        "PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+         AuthorizedKeysFile none\nLogLevel ERROR\n",
+    );
+    for name in names {
+        text.push_str(&format!("HostKey {}\n", directory.join(name).display()));
+    }
+    text.push_str(more);
+    let path = directory.join("sshd_config");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// An sshd that listens on 127.0.0.1 until it is dropped.
+pub struct Sshd {
+    child: Child,
+    pub port: u16,
+}
+
+impl Sshd {
+    pub fn start(program: &Path, config: &Path) -> Sshd {
+        // Another program may take the port before sshd does: then another one.
+        let server = (0..5).find_map(|_| Sshd::start_on(program, config, free_port()));
+        server.expect("sshd does not start")
+    }
+
+    /// On a port of the caller's choice; `None` if it does not come up there.
+    pub fn start_on(program: &Path, config: &Path, port: u16) -> Option<Sshd> {
+        let child = Command::new(program)
+            .args(["-D", "-e", "-o", "ListenAddress=127.0.0.1", "-p", &port.to_string(), "-f"])
+            .arg(config)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut server = Sshd { child, port };
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(20) && server.child.try_wait().unwrap().is_none() {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Some(server);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port on which nobody listens now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// The real ssh with strict checking against the host keys in `known_hosts` alone; no key to log in with.
+pub fn ssh(known_hosts: &Path, more: &[&str]) -> Output {
+    Command::new("ssh")
+        .args(["-F", "none", "-T", "-n", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"])
+        .args(["-o", "GlobalKnownHostsFile=/dev/null", "-o", "IdentityFile=none", "-o", "IdentityAgent=none"])
+        .args(["-o", "UpdateHostKeys=no", "-o", "ConnectTimeout=20"])
+        .arg("-o")
+        .arg(format!("UserKnownHostsFile={}", known_hosts.display()))
+        .args(more)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// What the real ssh made of the host's key, read from its last words.
+pub fn judged(output: &Output) -> &'static str {
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("Permission denied") {
+        "known"
+    } else if said.contains("REVOKED HOST KEY") {
+        "revoked"
+    } else if said.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+        "changed"
+    } else if said.contains("host key is known for") || said.contains("Host key verification failed") {
+        "unknown"
+    } else {
+        panic!("ssh said something else: {said}");
+    }
+}

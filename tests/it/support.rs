@@ -1,0 +1,81 @@
+//! A small builder for black-box tests: a directory of its own, an environment of its own, the real binary.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A place where the binary runs: an inventory, a home and a state directory that nobody else uses.
+pub struct Place {
+    dir: tempfile::TempDir,
+}
+
+/// How a run of the binary ended.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Place {
+    /// A place with these files below its inventory.
+    pub fn new(files: &[(&str, &str)]) -> Place {
+        let place = Place { dir: tempfile::tempdir().unwrap() };
+        for dir in ["home", "inventory"] {
+            std::fs::create_dir(place.path(dir)).unwrap();
+        }
+        for (name, text) in files {
+            place.write(name, text);
+        }
+        place
+    }
+
+    /// One whose inventory is this machine alone.
+    pub fn this_machine() -> Place {
+        Place::new(&[("hosts.yml", "all: {hosts: {this: {ansible_connection: local}}}\n"), ("factory.yml", "{}\n")])
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Where the state lies when nothing else is said.
+    pub fn state(&self) -> PathBuf {
+        self.path("home/.local/state/factory/default")
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.path("inventory").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// The binary with nothing in its environment but HOME and PATH, standing in the place.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_factory"));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        command.args(args).env_clear().env("HOME", self.path("home")).env("PATH", path).current_dir(self.dir.path());
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ended {
+        Ended::from(self.command(args).output().unwrap(), self.dir.path())
+    }
+}
+
+impl Ended {
+    /// The place's own path is told apart from run to run by nothing: it is shown as `PLACE`.
+    pub fn from(output: Output, place: &Path) -> Ended {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&place.display().to_string(), "PLACE");
+        Ended { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    #[track_caller]
+    pub fn code(self, code: i32) -> Ended {
+        assert_eq!(self.code, Some(code), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+    }
+}

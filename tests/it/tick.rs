@@ -1,0 +1,176 @@
+//! `run`, `probe`, `status`, `events`: what a user sees, and what is on disk afterwards.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::Place;
+
+#[test]
+fn a_run_looks_at_this_machine_and_status_and_events_tell_of_it() {
+    let place = Place::this_machine();
+    let error = place.run(&["status"]).code(1);
+    assert!(
+        error.stderr.contains("nothing has run yet") && error.stderr.contains("help: `factory run`"),
+        "{}",
+        error.stderr
+    );
+
+    let run = place.run(&["run"]).code(0);
+    assert!(run.stdout.starts_with("HOST  LEVEL"), "{}", run.stdout);
+    assert!(run.stdout.lines().any(|line| line.starts_with("this: ")), "{}", run.stdout);
+    assert!(run.stderr.contains("1 host in ") && run.stderr.contains("recorded"), "{}", run.stderr);
+
+    // What was recorded is this machine's own: compare with what the kernel says.
+    let samples = place.run(&["events", "--samples", "-o", "jsonl"]).code(0);
+    let sample: serde_json::Value = serde_json::from_str(samples.stdout.trim()).unwrap();
+    let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert_eq!(sample["boot_id"], boot_id.trim());
+    assert_eq!((&sample["kind"], &sample["host"]), (&"sample".into(), &"this".into()));
+
+    let status = place.run(&["status", "-o", "json"]).code(0).json();
+    assert_eq!(status["tick"]["by"], "this");
+    assert_eq!((&status["v"], &status["kind"]), (&1.into(), &"status".into()));
+    assert_eq!(status["hosts"][0]["host"], "this");
+    assert!(status["hosts"][0]["level"].as_u64().unwrap() < 4);
+    assert!(status["tick"]["controller"]["rss"].as_u64().unwrap() > 1 << 20);
+    assert!(place.run(&["status"]).code(0).stdout.contains("this  "));
+    place.run(&["events"]).code(0);
+}
+
+#[test]
+fn state_is_private_and_check_leaves_no_trace() {
+    let place = Place::this_machine();
+    let run = place.run(&["run", "--check"]).code(0);
+    assert!(run.stdout.contains("this: ") && run.stderr.contains("nothing recorded"), "{}", run.stderr);
+    assert_eq!(fs::read_dir(place.path("home")).unwrap().count(), 0, "--check wrote something");
+    place.run(&["run"]).code(0);
+    assert_eq!(fs::metadata(place.state()).unwrap().permissions().mode() & 0o777, 0o700);
+    let before = place.run(&["events", "--samples"]).code(0).stdout;
+    place.run(&["run", "--check"]).code(0);
+    assert_eq!(place.run(&["events", "--samples"]).code(0).stdout, before);
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_says_so_and_holds_nobody_up() {
+    let place = Place::new(&[
+        ("hosts.yml", "all: {hosts: {far-1: , far-2: , this: {ansible_connection: local}}}\n"),
+        ("factory.yml", "{}\n"),
+    ]);
+    let run = place.run(&["run", "-o", "json"]).code(0).json();
+    let hosts = run["hosts"].as_array().unwrap();
+    let names: Vec<&str> = hosts.iter().map(|host| host["host"].as_str().unwrap()).collect();
+    assert_eq!(names, ["far-1", "far-2", "this"], "the order of the inventory");
+    assert_eq!(hosts[0]["level"], 4);
+    assert!(hosts[0]["verdict"].as_str().unwrap().starts_with("unknown: cannot be reached yet"));
+    assert!(hosts[2]["sample"]["mem"]["available"].as_u64().is_some());
+    assert_eq!(run["tick"]["missed"], 2);
+    // The miss is told once, not at every tick.
+    place.run(&["run"]).code(0);
+    let events = place.run(&["events"]).code(0).stdout;
+    assert_eq!(events.matches("missed").count(), 2, "{events}");
+
+    let probe = place.run(&["probe", "-o", "jsonl"]).code(4);
+    assert_eq!(probe.stdout.lines().count(), 3);
+    place.run(&["probe", "-l", "this"]).code(0);
+    let error = place.run(&["probe", "-l", "thsi"]).code(3);
+    assert!(error.stderr.contains("did you mean `this`?"), "{}", error.stderr);
+}
+
+/// A tick whose probe hangs: `nproc`, which writes its pid to the file `pid`, never comes back.
+fn hanging(place: &Place) -> std::process::Command {
+    let bin = place.path("bin");
+    fs::create_dir(&bin).unwrap();
+    let script = format!("#!/bin/sh\necho $$ >{}\nexec sleep 60\n", place.path("pid").display());
+    fs::write(bin.join("nproc"), script).unwrap();
+    fs::set_permissions(bin.join("nproc"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = place.command(&["run", "-q"]);
+    command.env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())).stdout(Stdio::null());
+    command
+}
+
+#[test]
+fn one_tick_at_a_time_and_readers_are_not_held_up() {
+    let place = Place::this_machine();
+    place.run(&["run"]).code(0);
+    let mut slow = hanging(&place).spawn().unwrap();
+
+    let began = Instant::now();
+    let busy = loop {
+        let status = place.run(&["status", "-o", "json"]).code(0).json();
+        if status["running"] == slow.id() {
+            break place.run(&["run"]);
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "the slow tick never began: {status}");
+    };
+    assert_eq!(busy.code, Some(5), "{}", busy.stderr);
+    assert!(busy.stderr.contains(&format!("process {}", slow.id())), "{}", busy.stderr);
+    assert!(place.run(&["status"]).code(0).stdout.contains("a tick is running now"));
+    place.run(&["events"]).code(0);
+    // `--check` needs no lock.
+    place.run(&["run", "--check"]).code(0);
+
+    // Killed with no chance to tidy up, it leaves no lock behind.
+    slow.kill().unwrap();
+    slow.wait().unwrap();
+    place.run(&["run"]).code(0);
+}
+
+#[test]
+fn an_interrupted_tick_ends_with_130_and_kills_its_probe() {
+    let place = Place::this_machine();
+    let pid_file = place.path("pid");
+    let mut slow = hanging(&place).spawn().unwrap();
+    let began = Instant::now();
+    let pid = loop {
+        match fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse::<i32>().ok()) {
+            Some(pid) => break pid,
+            None => assert!(began.elapsed() < Duration::from_secs(30), "the probe never began"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let signal = |pid: u32| {
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid as i32).unwrap(), rustix::process::Signal::INT)
+    };
+    signal(slow.id()).unwrap();
+    assert_eq!(slow.wait().unwrap().code(), Some(130));
+    let gone = || fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    let began = Instant::now();
+    while !gone() {
+        assert!(began.elapsed() < Duration::from_secs(10), "the probe lives on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_damaged_journal_does_not_stop_the_supervisor() {
+    let place = Place::this_machine();
+    place.run(&["run"]).code(0);
+    fs::write(place.state().join("journal.db"), "not a database, not at all ".repeat(200)).unwrap();
+    for log in ["journal.db-wal", "journal.db-shm"] {
+        let _ = fs::remove_file(place.state().join(log));
+    }
+    let status = place.run(&["status"]).code(1);
+    assert!(status.stderr.contains("moves it aside"), "{}", status.stderr);
+    let run = place.run(&["run"]).code(0);
+    assert!(run.stderr.contains("warning: the journal was damaged"), "{}", run.stderr);
+    assert!(place.run(&["events"]).code(0).stdout.contains("journal was damaged"));
+}
+
+#[test]
+fn output_forms_are_what_they_say() {
+    let place = Place::this_machine();
+    let run = place.run(&["run", "--output", "json"]).code(0);
+    assert_eq!(run.json()["kind"], "run");
+    let lines = place.run(&["run", "--output", "jsonl"]).code(0);
+    assert_eq!(lines.json()["kind"], "host");
+    let quiet = place.run(&["run", "-q"]).code(0);
+    assert_eq!(quiet.stderr, "");
+    assert!(!quiet.stdout.contains('\u{1b}'));
+    let color = place.run(&["run", "--color", "always"]).code(0);
+    assert!(color.stdout.contains('\u{1b}'), "{}", color.stdout);
+    let by_variable = place.command(&["run"]).env("FACTORY_OUTPUT", "json").env("FACTORY_QUIET", "1").output().unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&by_variable.stdout).unwrap();
+    assert_eq!((value["kind"].as_str(), by_variable.stderr.as_slice()), (Some("run"), &b""[..]));
+}
