@@ -14,5 +14,7 @@ mod tick;
 #[path = "it/trust.rs"]
 mod trust;
 
+#[path = "it/reference.rs"]
+mod reference;
 #[path = "it/schema.rs"]
 mod schema;

@@ -214,7 +214,11 @@ pub(super) fn factory(document: &Document, root: &Arc<Node>, file: &FactoryFile,
 fn policy(check: &mut Check<'_>, file: &FactoryFile) {
     for (path, message) in file.policy.check() {
         let path: Vec<&str> = std::iter::once("policy").chain(path.split('.')).collect();
-        check.error(&path, message, "a key that is left out has its default: docs/inventory.md lists them");
+        check.error(
+            &path,
+            message,
+            "change it or its neighbour; a key that is left out has its default, and docs/inventory.md lists them",
+        );
     }
 }
 
