@@ -17,3 +17,8 @@ mod support;
 mod tick;
 #[path = "it/trust.rs"]
 mod trust;
+
+#[path = "it/reference.rs"]
+mod reference;
+#[path = "it/schema.rs"]
+mod schema;

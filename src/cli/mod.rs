@@ -3,7 +3,7 @@
 mod context;
 mod events;
 pub mod global;
-//mod init;
+mod init;
 mod inventory;
 mod manual;
 mod probe;
@@ -62,7 +62,7 @@ const STYLES: Styles = Styles::styled()
 
 #[derive(Subcommand, Debug)]
 enum Verb {
-    //Init(init::Args),
+    Init(init::Args),
     Inventory(inventory::Args),
     Probe(probe::Args),
     Run(run::Args),
@@ -107,7 +107,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
     match verb {
-        //Verb::Init(args) => init::run(&args, context),
+        Verb::Init(args) => init::run(&args, context),
         Verb::Inventory(args) => inventory::run(args, context).await,
         Verb::Probe(args) => probe::run(&args, context).await,
         Verb::Run(args) => run::run(&args, context).await,

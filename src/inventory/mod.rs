@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod allow;
+pub mod argv;
 pub mod cross;
 pub mod de;
 pub mod hosts;
@@ -13,7 +14,7 @@ pub mod repos;
 pub mod schema;
 pub mod secret;
 pub mod settings;
-
+pub mod starter;
 pub mod units;
 pub mod url;
 pub mod yaml;

@@ -10,7 +10,7 @@ use super::settings::FactoryFile;
 use super::units::Bytes;
 
 /// Which file a schema is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
     /// `factory.yml`.
     Factory,
@@ -74,8 +74,8 @@ pub fn schema(kind: Kind) -> Value {
     schema
 }
 
-/// Tidies what the generator wrote: formats that JSON Schema does not know, and `null` for every key, since an empty
-/// value is the same as none.
+/// Tidies what the generator wrote: formats that JSON Schema does not know, and `null` where an empty value is the same
+/// as none.
 fn unify(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -84,7 +84,7 @@ fn unify(value: &mut Value) {
                 map.remove("default");
             }
             if let Some(Value::Object(properties)) = map.get_mut("properties") {
-                properties.values_mut().for_each(nullable);
+                properties.values_mut().for_each(property);
             }
             map.values_mut().for_each(unify);
         }
@@ -93,14 +93,34 @@ fn unify(value: &mut Value) {
     }
 }
 
-/// Collections and what stands by reference may be left empty (`agents:`); scalars of a plain type may not.
-fn nullable(property: &mut Value) {
+/// Collections may be left empty (`agents:`), unless they must hold something; text and numbers may not. The default
+/// of a type with a `kind` is written as people write it.
+fn property(property: &mut Value) {
     let Some(map) = property.as_object_mut() else { return };
-    if matches!(map.get("type"), Some(Value::String(name)) if name == "object" || name == "array") {
+    let collection = matches!(map.get("type"), Some(Value::String(name)) if name == "object" || name == "array");
+    if collection && !map.contains_key("minItems") {
         let name = map.get("type").cloned().unwrap_or_default();
         map.insert("type".to_owned(), Value::Array(vec![name, Value::from("null")]));
     }
+    let tagged =
+        map.get("$ref").and_then(Value::as_str).is_some_and(|name| TAGGED.iter().any(|tag| name.ends_with(tag)));
+    if tagged {
+        if let Some(Value::Object(default)) = map.get_mut("default")
+            && let Some((kind, Value::Object(keys))) = default.iter().next()
+        {
+            let mut written = Map::from_iter([("kind".to_owned(), Value::from(kind.as_str()))]);
+            written.extend(keys.clone());
+            *default = written;
+        }
+    } else if matches!(map.get("default"), Some(Value::Object(_)))
+        && let Some(reference) = map.shift_remove("$ref")
+    {
+        map.insert("anyOf".to_owned(), serde_json::json!([{ "$ref": reference }, { "type": "null" }]));
+    }
 }
+
+/// The types that are told apart by a `kind`.
+const TAGGED: [&str; 3] = ["/Ledger", "/Forge", "/Ci"];
 
 /// A word stands for a mapping with that `kind` alone: `ci: none`, `ledger: sqlite`.
 fn shorthand(definitions: &mut Map<String, Value>) {

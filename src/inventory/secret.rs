@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::argv::Argv;
 use super::de::told;
 use crate::error::{Error, Result};
 
@@ -31,7 +32,7 @@ pub enum SecretRef {
     /// A file that only its owner can read; `~/` is the home directory, a relative path is below the inventory.
     File(String),
     /// A program and its arguments that prints the secret as its first line, such as `[pass, show, harb]`.
-    Command(#[schemars(length(min = 1))] Vec<String>),
+    Command(Argv),
 }
 
 /// The name of an environment variable.
@@ -68,7 +69,7 @@ impl fmt::Display for SecretRef {
         match self {
             SecretRef::Env(name) => write!(f, "{{env: {}}}", name.0),
             SecretRef::File(path) => write!(f, "{{file: {path}}}"),
-            SecretRef::Command(argv) => write!(f, "{{command: [{}]}}", argv.join(", ")),
+            SecretRef::Command(argv) => write!(f, "{{command: [{}]}}", argv.0.join(", ")),
         }
     }
 }
@@ -84,7 +85,7 @@ impl SecretRef {
         let text = match self {
             SecretRef::Env(name) => env(&name.0)?,
             SecretRef::File(path) => file(&expand(path, &access.dir)?)?,
-            SecretRef::Command(argv) if access.commands => command(argv, access)?,
+            SecretRef::Command(argv) if access.commands => command(&argv.0, access)?,
             SecretRef::Command(_) => {
                 let dir = access.dir.display();
                 return Err(Error::inventory(format!("the command of {self} may not run"))
@@ -216,7 +217,7 @@ mod tests {
     }
 
     fn sh(script: &str) -> SecretRef {
-        SecretRef::Command(["/bin/sh", "-c", script].map(String::from).to_vec())
+        SecretRef::Command(Argv(["/bin/sh", "-c", script].map(String::from).to_vec()))
     }
 
     #[test]

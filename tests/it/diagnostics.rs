@@ -111,6 +111,9 @@ mistakes! {
         "an account that is not there" => "accounts: {claude-main: {max_runs: 2}}\nagents:\n  dev:\n    account: claude-mian\n",
         "a start of an agent that is not there" => "agents:\n  supervisor:\n    start: cron\n    match: factory-poll.sh\n    starts: [dev, reviews]\n",
         "two candidates on sqlite" => "candidates: [vps-1, vps-2]\n",
+        "a policy out of order" => "policy:\n  psi_mem:\n    enter: {soft: 30%}\n",
+        "a policy that would flip" => "policy: {psi_mem: {leave: {soft: 6%}}}\n",
+        "half of an amount" => "policy: {mem: {enter: {soft: {percent: 20%}}}}\n",
         "a candidate twice" => "candidates: [vps-1, vps-1]\n",
     }
     syntax: factory {

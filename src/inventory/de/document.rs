@@ -25,6 +25,25 @@ impl Document {
         Document::parse(yaml::read(path)?)
     }
 
+    /// [`Document::open`] of a file that may be absent: `None` then. The same name with `.yaml` instead of `.yml` is
+    /// an error, since it would be passed over in silence.
+    ///
+    /// # Errors
+    /// As [`Document::open`].
+    pub fn open_if_there(path: &Path) -> Result<Option<Document>, Diagnostic> {
+        let absent =
+            |path: &Path| path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        if !absent(path) {
+            return Document::open(path).map(Some);
+        }
+        let other = path.with_extension("yaml");
+        if absent(&other) {
+            return Ok(None);
+        }
+        let wanted = path.file_name().unwrap_or_default().display();
+        Err(Diagnostic::error(format!("{} is not read", other.display())).help(format!("rename it to {wanted}")))
+    }
+
     /// Parses `source`.
     ///
     /// # Errors

@@ -94,7 +94,7 @@ pub fn read<T: DeserializeOwned>(
             Err(problem) => {
                 let address = problem.prune;
                 let quiet =
-                    matches!(problem.kind, Kind::Silent) || (partial && matches!(problem.kind, Kind::Missing { .. }));
+                    matches!(*problem.kind, Kind::Silent) || (partial && matches!(*problem.kind, Kind::Missing { .. }));
                 if !quiet {
                     context.problems.borrow_mut().push(problem);
                 }

@@ -14,7 +14,8 @@ const SEPARATOR: char = '\u{1f}';
 /// One problem on its way up.
 #[derive(Debug)]
 pub struct Problem {
-    pub(super) kind: Kind,
+    /// Boxed, since serde carries a problem by value through every call.
+    pub(super) kind: Box<Kind>,
     /// The place, once a deserializer has said it.
     pub(super) span: Option<Span>,
     /// The dotted path of the value or of the mapping, once known.
@@ -76,7 +77,7 @@ impl fmt::Display for Told {
 
 impl Problem {
     pub(super) fn new(kind: Kind) -> Problem {
-        Problem { kind, span: None, path: None, prune: None }
+        Problem { kind: Box::new(kind), span: None, path: None, prune: None }
     }
 
     pub(super) fn wrong(wanted: impl Into<String>, found: impl Into<String>) -> Problem {
@@ -109,7 +110,7 @@ impl Problem {
         let path = self.path.unwrap_or_default();
         let subject = if path.is_empty() { "the file".to_owned() } else { format!("`{path}`") };
         let mut secret = false;
-        let diagnostic = match self.kind {
+        let diagnostic = match *self.kind {
             Kind::UnknownKey { key, expected } => {
                 let place = if path.is_empty() { String::new() } else { format!(" in `{path}`") };
                 let label = if path.is_empty() {

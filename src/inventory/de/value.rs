@@ -71,7 +71,7 @@ impl<'a> De<'a> {
             return Err(if list { self.place(problem) } else { self.wrong(wanted) });
         };
         visitor.visit_map(MapAccess { of: &self, entries: entries.iter(), value: None }).map_err(|mut problem| {
-            if let Kind::Missing { key } = problem.kind
+            if let Kind::Missing { key } = *problem.kind
                 && problem.span.is_none()
             {
                 // The key is there, or a slip of it: what is wrong with it has been told.
@@ -80,7 +80,7 @@ impl<'a> De<'a> {
                     text.is_some_and(|text| text == key || hint::near(text, [key]).is_some())
                 };
                 if self.node.as_mapping().unwrap_or_default().iter().any(|(name, _)| told(name)) {
-                    problem.kind = Kind::Silent;
+                    *problem.kind = Kind::Silent;
                 }
                 return problem.at(self.owner, &self.path);
             }

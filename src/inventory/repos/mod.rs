@@ -78,13 +78,9 @@ impl Repos {
     /// Reads `repos.yml`. An absent file is no repos and no problem. `None` when it is not YAML or cannot be read;
     /// what is wrong with a single repo only puts that repo among the broken ones.
     pub fn load(repos_yml: &Path, settings: &Settings, problems: &mut Diagnostics) -> Option<Repos> {
-        if let Err(error) = std::fs::symlink_metadata(repos_yml)
-            && error.kind() == std::io::ErrorKind::NotFound
-        {
-            return Some(Repos::default());
-        }
-        match Document::open(repos_yml) {
-            Ok(document) => Some(read(&document, settings, problems)),
+        match Document::open_if_there(repos_yml) {
+            Ok(Some(document)) => Some(read(&document, settings, problems)),
+            Ok(None) => Some(Repos::default()),
             Err(problem) => {
                 problems.push(problem);
                 None

@@ -104,6 +104,11 @@ fn no_file_is_no_repos() {
     assert!(problems.is_empty());
     assert_eq!(Repos::load(dir.path(), &settings(), &mut problems), None);
     assert!(problems.has_errors());
+    // A slip in the name would be no repos in silence.
+    std::fs::write(dir.path().join("repos.yaml"), "repos: {}\n").unwrap();
+    let mut problems = Diagnostics::default();
+    assert_eq!(Repos::load(&dir.path().join("repos.yml"), &settings(), &mut problems), None);
+    assert!(problems.iter().next().unwrap().message.ends_with("repos.yaml is not read"), "{problems:?}");
     for text in ["", "repos:\n", "defaults:\nrepos: {}\n"] {
         assert_eq!(parse(text), (Repos::default(), vec![]), "{text:?}");
     }

@@ -204,10 +204,22 @@ pub(super) fn factory(document: &Document, root: &Arc<Node>, file: &FactoryFile,
         }
         check.agent(&["agents", name], keys, &Agent::new(name, keys.clone()), &agents, &accounts);
     }
+    policy(&mut check, file);
     candidates(&mut check, file);
     wake(&mut check, file);
     ssh_and_alerts(&mut check, file);
     lease(&mut check, file);
+}
+
+fn policy(check: &mut Check<'_>, file: &FactoryFile) {
+    for (path, message) in file.policy.check() {
+        let path: Vec<&str> = std::iter::once("policy").chain(path.split('.')).collect();
+        check.error(
+            &path,
+            message,
+            "change it or its neighbour; a key that is left out has its default, and docs/inventory.md lists them",
+        );
+    }
 }
 
 fn candidates(check: &mut Check<'_>, file: &FactoryFile) {

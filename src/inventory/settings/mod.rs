@@ -130,7 +130,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Reads `factory.yml`. An empty file is every default; `None` when it is missing, not YAML or has any error, all
+    /// Reads `factory.yml`. An empty or absent file is every default; `None` when it is not YAML or has any error, all
     /// of which are in `problems` then. Warnings do not prevent it.
     pub fn load(factory_yml: &Path, problems: &mut Diagnostics) -> Option<Settings> {
         let (settings, whole) = Settings::read(factory_yml, problems);
@@ -140,8 +140,9 @@ impl Settings {
     /// [`Settings::load`] that gives what could be read of a file with errors too, so that `repos.yml` can be checked
     /// against it in the same go; whether it is whole comes second. Never act on one that is not.
     pub fn read(factory_yml: &Path, problems: &mut Diagnostics) -> (Option<Settings>, bool) {
-        match Document::open(factory_yml) {
-            Ok(document) => Settings::from_document(&document, problems),
+        match Document::open_if_there(factory_yml) {
+            Ok(Some(document)) => Settings::from_document(&document, problems),
+            Ok(None) => (Some(Settings::default()), true),
             Err(problem) => {
                 problems.push(problem);
                 (None, false)

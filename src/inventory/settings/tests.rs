@@ -67,6 +67,30 @@ fn an_empty_file_is_every_default() {
 }
 
 #[test]
+fn an_absent_file_is_every_default_and_a_directory_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut problems = Diagnostics::default();
+    let settings = Settings::load(&dir.path().join("factory.yml"), &mut problems).unwrap();
+    assert_eq!((settings.fleet.as_str(), problems.len()), ("default", 0));
+    assert!(Settings::load(dir.path(), &mut problems).is_none() && problems.has_errors());
+}
+
+#[test]
+fn a_file_with_an_error_gives_nothing_to_act_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("factory.yml");
+    let mut problems = Diagnostics::default();
+    std::fs::write(&path, "fleet: home\nwake: {min: 1h}\n").unwrap();
+    assert!(Settings::load(&path, &mut problems).is_none());
+    let (partial, whole) = Settings::read(&path, &mut problems);
+    assert!(!whole && partial.is_some_and(|settings| settings.fleet == "home"));
+    // A warning is none.
+    std::fs::write(&path, "agents: {dev: {start: cron}}\n").unwrap();
+    let mut problems = Diagnostics::default();
+    assert!(Settings::load(&path, &mut problems).is_some() && problems.len() == 1);
+}
+
+#[test]
 fn the_lease_is_longer_on_git() {
     let lease = |text: &str| {
         let lease = good(text).lease;
