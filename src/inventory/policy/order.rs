@@ -115,3 +115,52 @@ fn order(bad: &mut Problems, path: &str, part: &str, steps: &[(f64, f64)], direc
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::units::{Bytes, Span};
+
+    fn paths(policy: &Policy) -> Vec<String> {
+        policy.check().into_iter().map(|(path, _)| path).collect()
+    }
+
+    #[test]
+    fn the_defaults_are_in_order() {
+        assert_eq!(Policy::default().check(), []);
+    }
+
+    #[test]
+    fn each_wrong_order_is_named() {
+        let wrong = |change: fn(&mut Policy)| {
+            let mut policy = Policy::default();
+            change(&mut policy);
+            paths(&policy)
+        };
+        assert_eq!(
+            wrong(|p| p.mem.enter.hard.bytes = Bytes(5 << 30)),
+            ["mem.leave.hard.bytes", "mem.enter.hard.bytes"]
+        );
+        assert_eq!(
+            wrong(|p| p.mem.leave.soft.percent = Percent(10.0)),
+            ["mem.leave.soft.percent", "mem.leave.hard.percent"]
+        );
+        assert_eq!(wrong(|p| p.psi_mem.enter.crit = Percent(10.0)), ["psi_mem.leave.crit", "psi_mem.enter.crit"]);
+        assert_eq!(wrong(|p| p.swap.leave.crit = Percent(30.0)), ["swap.leave.crit"]);
+        assert_eq!(wrong(|p| p.load.leave.soft = 3.0), ["load.leave.soft", "load.leave.hard"]);
+        assert_eq!(wrong(|p| p.load.enter.soft = f64::NAN), ["load.leave.soft", "load.enter.hard"]);
+        assert_eq!(wrong(|p| p.psi_cpu.leave.load = 2.5), ["psi_cpu.leave.load"]);
+        assert_eq!(wrong(|p| p.dwell.base = Span(std::time::Duration::from_secs(901))), ["dwell.base"]);
+        assert_eq!(wrong(|p| p.gap = Span::default()), ["gap"]);
+        assert_eq!(wrong(|p| p.hard_samples = 0), ["hard_samples"]);
+        assert_eq!(wrong(|p| p.ci.leave = 2.5), ["ci.leave"]);
+        assert_eq!(wrong(|p| p.cpu = 0.0), ["cpu"]);
+    }
+
+    #[test]
+    fn a_message_says_what_would_happen() {
+        let mut policy = Policy::default();
+        policy.inodes.enter.hard = Percent(17.0);
+        insta::assert_debug_snapshot!(policy.check());
+    }
+}
