@@ -26,8 +26,12 @@ impl Policy {
         }
         order(&mut bad, "load", "", &self.load.steps(), Direction::Rising);
         let cpu = &self.psi_cpu;
-        order(&mut bad, "psi_cpu", ".waiting", &[(cpu.enter.waiting.0, cpu.leave.waiting.0)], Direction::Rising);
-        order(&mut bad, "psi_cpu", ".load", &[(cpu.enter.load, cpu.leave.load)], Direction::Rising);
+        let bounds = [("waiting", cpu.enter.waiting.0, cpu.leave.waiting.0), ("load", cpu.enter.load, cpu.leave.load)];
+        for (part, enter, leave) in bounds {
+            if enter.is_nan() || leave.is_nan() || enter < leave {
+                bad.push((format!("psi_cpu.leave.{part}"), flips("above")));
+            }
+        }
         self.times(&mut bad);
         bad
     }
@@ -86,6 +90,10 @@ fn numbers(steps: &[(Percent, Percent)]) -> Vec<(f64, f64)> {
     steps.iter().map(|(enter, leave)| (enter.0, leave.0)).collect()
 }
 
+fn flips(side: &str) -> String {
+    format!("it is left {side} where it is entered, so it would flip with every sample")
+}
+
 /// Each step must be left on the better side of where it is entered, and a worse step entered and left on the worse
 /// side of the one before: else the severity flips or a worse sample would lower it.
 fn order(bad: &mut Problems, path: &str, part: &str, steps: &[(f64, f64)], direction: Direction) {
@@ -100,8 +108,7 @@ fn order(bad: &mut Problems, path: &str, part: &str, steps: &[(f64, f64)], direc
     };
     for (name, (enter, leave)) in NAMES.iter().zip(steps) {
         if !at_least_as_bad(*enter, *leave) {
-            let message = format!("it is left {past_enter} where it is entered, so it would flip with every sample");
-            bad.push((format!("{path}.leave.{name}{part}"), message));
+            bad.push((format!("{path}.leave.{name}{part}"), flips(past_enter)));
         }
     }
     for (pair, names) in steps.windows(2).zip(NAMES.windows(2)) {
