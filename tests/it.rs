@@ -7,6 +7,10 @@ mod ansible;
 mod diagnostics;
 #[path = "it/known_hosts.rs"]
 mod known_hosts;
+#[path = "lab/mod.rs"]
+mod lab;
+#[path = "it/lab_local.rs"]
+mod lab_local;
 #[path = "it/probe.rs"]
 mod probe;
 #[path = "it/sshd.rs"]
