@@ -2,3 +2,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 #[path = "it/ansible.rs"]
 mod ansible;
+#[path = "it/hostile_yaml.rs"]
+mod hostile_yaml;
