@@ -1,6 +1,6 @@
 //! `hosts.yml` as Ansible reads it: hosts, groups, variables and patterns, equal to ansible-core's own answers.
 //!
-//! Bounds, so that no file can fill the memory: 100,000 hosts, 10,000 groups nested 255 deep, and 2 million values
+//! Bounds, so that no file can fill the memory: 100,000 hosts, 10,000 groups nested 255 deep, and a million values
 //! in the variables of all hosts.
 
 mod address;
@@ -32,7 +32,7 @@ use groups::{ALL, Groups};
 use vars::{Var, VarSet};
 
 /// How many values the variables of all hosts may hold together: each host has its own copy.
-const MAX_VALUES: u64 = 2_000_000;
+const MAX_VALUES: u64 = 1_000_000;
 
 /// The hosts and groups of one inventory.
 pub struct Hosts {
@@ -248,8 +248,7 @@ fn read_files(
     let known: HashSet<&str> = names.iter().map(String::as_str).collect();
     let what = kind.trim_end_matches("_vars");
     for (stem, path) in files::strangers(&folder, |name| known.contains(name)) {
-        let near = names.iter().find(|name| strsim::jaro_winkler(name, &stem) > 0.85);
-        let help = match near {
+        let help = match near(&stem, names.iter().map(String::as_str)) {
             Some(name) => format!("did you mean `{name}`?"),
             None => format!("name it after a {what}, or remove it"),
         };
@@ -258,6 +257,17 @@ fn read_files(
         );
     }
     names.iter().map(|name| files::read(&folder, name, problems, later)).collect()
+}
+
+/// The one of `names` that `text` is perhaps meant to be.
+fn near<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |name: &str| {
+        // In a short name one slip weighs too much for the other measure.
+        let slip = text.len() > 2 && strsim::osa_distance(text, name) == 1;
+        if slip { 1.0 } else { strsim::jaro_winkler(text, name) }
+    };
+    let scored = names.filter(|name| *name != text).map(|name| (likeness(name), name));
+    scored.filter(|(score, _)| *score > 0.85).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }
 
 /// Warns of names that are both a host and a group, as Ansible does.
@@ -283,3 +293,6 @@ fn unique(problems: Diagnostics) -> impl Iterator<Item = Diagnostic> {
         seen.insert((place, problem.message.clone()))
     })
 }
+
+#[cfg(test)]
+mod tests;

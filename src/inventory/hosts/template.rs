@@ -79,13 +79,36 @@ impl Scope {
         let inside = text.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
         let scope = Jinja::from_object(Scope { depth: self.depth + 1, ..self.clone() });
         if let Some(expression) = inside.filter(|inside| !inside.contains("{{") && !inside.contains("}}")) {
-            let value = environment.compile_expression(expression)?.eval(scope)?;
-            if value.is_undefined() {
-                return Err(minijinja::Error::from(minijinja::ErrorKind::UndefinedError));
-            }
-            return Ok(value);
+            let compiled = environment.compile_expression(expression)?;
+            let value = compiled.eval(scope);
+            return match value {
+                Ok(value) if !value.is_undefined() => Ok(value),
+                Err(error) if error.kind() != minijinja::ErrorKind::UndefinedError => Err(error),
+                _ => Err(self.undefined(compiled.undeclared_variables(false))),
+            };
         }
-        Ok(Jinja::from(environment.render_str(text, scope)?))
+        let compiled = environment.template_from_str(text)?;
+        match compiled.render(scope) {
+            Err(error) if error.kind() == minijinja::ErrorKind::UndefinedError => {
+                Err(self.undefined(compiled.undeclared_variables(false)))
+            }
+            other => other.map(Jinja::from),
+        }
+    }
+
+    /// Which of the names that a template asks for is not there.
+    fn undefined(&self, asked: std::collections::HashSet<String>) -> minijinja::Error {
+        let known = |name: &str| name == "groups" || self.magic.contains_key(name) || self.vars.get(name).is_some();
+        let mut missing: Vec<String> = asked.into_iter().filter(|name| !known(name)).collect();
+        missing.sort_unstable();
+        let why = match missing.first() {
+            Some(name) => match super::near(name, self.vars.iter().map(|(name, _)| name)) {
+                Some(near) => format!("`{name}` is not defined; did you mean `{near}`?"),
+                None => format!("`{name}` is not defined"),
+            },
+            None => "a part of it is not defined".to_owned(),
+        };
+        minijinja::Error::new(minijinja::ErrorKind::UndefinedError, why)
     }
 
     fn look_up(&self, json: &Json) -> Jinja {
