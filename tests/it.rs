@@ -26,3 +26,5 @@ mod trust;
 mod reference;
 #[path = "it/schema.rs"]
 mod schema;
+#[path = "it/hostile_yaml.rs"]
+mod hostile_yaml;

@@ -191,7 +191,7 @@ impl Groups {
     /// for this host, even when it names the host itself, unless another group of the host lies in it.
     fn leave_ungrouped(&mut self, index: usize, plain: bool) {
         let Some(direct) = self.hosts.get(index).map(|host| host.groups.clone()) else { return };
-        let mut lost = HashSet::new();
+        let mut lost = HashSet::from([UNGROUPED]);
         if !plain {
             let mut left: HashSet<usize> = self.with_ancestors(&direct).into_iter().collect();
             let mut leaving = vec![UNGROUPED];

@@ -228,13 +228,8 @@ fn no_match(hosts: &Hosts, pattern: &str, terms: &[&str]) -> Error {
     let error = Error::inventory(format!("no host matches `{pattern}`"));
     let groups = || hosts.groups.groups.iter().map(|group| group.name.as_str());
     let names = || groups().chain(hosts.groups.hosts.iter().map(|host| host.name.as_str()));
-    let near = terms
-        .iter()
-        .filter(|term| !names().any(|name| name == **term))
-        .flat_map(|term| names().map(move |name| (strsim::jaro_winkler(term, name), name)))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    if let Some((_, name)) = near {
+    let unknown = terms.iter().filter(|term| !names().any(|name| name == **term));
+    if let Some(name) = unknown.filter_map(|term| super::near(term, names())).next() {
         return error.help(format!("did you mean `{name}`?"));
     }
     if hosts.groups.hosts.is_empty() {
