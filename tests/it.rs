@@ -22,9 +22,9 @@ mod tick;
 #[path = "it/trust.rs"]
 mod trust;
 
+#[path = "it/hostile_yaml.rs"]
+mod hostile_yaml;
 #[path = "it/reference.rs"]
 mod reference;
 #[path = "it/schema.rs"]
 mod schema;
-#[path = "it/hostile_yaml.rs"]
-mod hostile_yaml;

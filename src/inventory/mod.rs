@@ -10,7 +10,6 @@ pub mod locate;
 pub mod name;
 pub mod policy;
 pub mod repos;
-
 pub mod schema;
 pub mod secret;
 pub mod settings;
