@@ -5,14 +5,22 @@
 mod ansible;
 #[path = "it/diagnostics.rs"]
 mod diagnostics;
+#[path = "it/hostile_yaml.rs"]
+mod hostile_yaml;
 #[path = "it/known_hosts.rs"]
 mod known_hosts;
 #[path = "lab/mod.rs"]
 mod lab;
 #[path = "it/lab_local.rs"]
 mod lab_local;
+#[path = "it/lab_tick.rs"]
+mod lab_tick;
 #[path = "it/probe.rs"]
 mod probe;
+#[path = "it/reference.rs"]
+mod reference;
+#[path = "it/schema.rs"]
+mod schema;
 #[path = "it/sshd.rs"]
 mod sshd;
 #[path = "it/support.rs"]
@@ -21,10 +29,3 @@ mod support;
 mod tick;
 #[path = "it/trust.rs"]
 mod trust;
-
-#[path = "it/hostile_yaml.rs"]
-mod hostile_yaml;
-#[path = "it/reference.rs"]
-mod reference;
-#[path = "it/schema.rs"]
-mod schema;

@@ -43,13 +43,12 @@ fn show(outcome: &Outcome, context: &Context) {
         Form::Text => {
             ui.print(&hosts::table(&outcome.hosts, ui.out));
             ui.print(&hosts::verdicts(&outcome.hosts, ui.out));
-            let tick = &outcome.tick;
             let written = match (context.global.check, &outcome.unrecorded) {
                 (true, _) => "nothing recorded (--check)",
                 (false, None) => "recorded",
                 (false, Some(_)) => "NOT recorded",
             };
-            ui.note(&format!("{} in {:.1}s, {written}", hosts::count(tick.hosts, tick.missed), tick.seconds));
+            ui.note(&format!("{} in {:.1}s, {written}", hosts::summary(&outcome.hosts), outcome.tick.seconds));
         }
         Form::Json => ui.object("run", &hosts::run_json(outcome)),
         Form::Jsonl => outcome.hosts.iter().for_each(|decided| ui.object("host", &hosts::host_json(decided))),

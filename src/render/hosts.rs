@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::diagnostic::Style;
-use super::table::{Field, Sheet, verdict};
+use super::table::{Field, Sheet, count, verdict};
 use crate::inventory::units::Bytes;
 use crate::remote::sample::{Disk, Sample};
 use crate::tick::decide::why_not;
@@ -42,10 +42,10 @@ pub fn verdicts(hosts: &[Decided], style: Style) -> String {
 }
 
 /// `3 hosts, 1 of them unknown`.
-pub fn count(hosts: u64, missed: u64) -> String {
-    let noun = if hosts == 1 { "host" } else { "hosts" };
-    let unknown = if missed > 0 { format!(", {missed} of them unknown") } else { String::new() };
-    format!("{hosts} {noun}{unknown}")
+pub fn summary(hosts: &[Decided]) -> String {
+    let unknown = hosts.iter().filter(|decided| decided.record.level == UNKNOWN).count();
+    let unknown = if unknown > 0 { format!(", {unknown} of them unknown") } else { String::new() };
+    format!("{}{unknown}", count(hosts.len(), "host"))
 }
 
 /// A tick as one object.

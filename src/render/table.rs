@@ -125,6 +125,11 @@ pub fn verdict(verdict: &str, level: u8, style: Style) -> String {
     format!("{word}{rest}")
 }
 
+/// `1 host`, `3 hosts`.
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
 /// How long ago `then` was, in the two largest units: `3m 20s`, `2d 4h`. The future is `0s`.
 pub fn ago(then: Timestamp, now: Timestamp) -> String {
     length(now.duration_since(then).max(SignedDuration::ZERO).as_secs().unsigned_abs())

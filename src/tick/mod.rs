@@ -60,15 +60,12 @@ pub struct Outcome {
 pub async fn run(wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outcome> {
     let (began, clock) = (Timestamp::now(), Instant::now());
     let lock = if wake.check { None } else { Some(Lock::take(wake.state)?) };
-    let (journal, mut events) = open_journal(&wake)?;
-    let known = match &journal {
-        Some(journal) => journal.hosts()?,
-        None => Vec::new(),
-    };
+    let mut memory = Memory::open(&wake);
+    let mut events: Vec<Event> = memory.aside.take().map(moved_aside).into_iter().collect();
 
     info!(hosts = wake.targets.len(), by = wake.by, check = wake.check, "looking at the hosts");
     let order: Vec<String> = wake.targets.iter().map(|target| target.name.clone()).collect();
-    let mut hosts = observe_and_decide(wake.targets, wake.bounds, wake.policy, &known, report).await;
+    let mut hosts = observe_and_decide(wake.targets, wake.bounds, wake.policy, &memory.known, report).await;
     hosts.sort_by_key(|decided| order.iter().position(|name| *name == decided.sample.host));
 
     events.extend(hosts.iter().flat_map(|decided| decided.events.iter().cloned()));
@@ -81,9 +78,10 @@ pub async fn run(wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outcome> 
         missed: hosts.iter().filter(|decided| decided.record.level == UNKNOWN).count() as u64,
         controller: controller::usage(),
     };
-    let unrecorded = match journal.filter(|_| !wake.check) {
-        Some(journal) => record(journal, &tick, &hosts, &events).err(),
-        None => None,
+    let unrecorded = match memory.journal {
+        Ok(Some(journal)) => record(journal, &tick, &hosts, &events).err(),
+        Ok(None) => None,
+        Err(error) => Some(error),
     };
     info!(events = events.len(), missed = tick.missed, "the tick is over");
     drop(lock);
@@ -127,12 +125,37 @@ async fn observe_and_decide(
     hosts
 }
 
-fn open_journal(wake: &Wake<'_>) -> Result<(Option<Journal>, Vec<Event>)> {
-    if wake.check {
-        return Ok((Journal::open_to_read(wake.state)?, Vec::new()));
+/// What earlier ticks left, and where this one will be written. A journal that cannot be opened, on a full disk say,
+/// must not keep the supervisor from looking: then the tick is told but not recorded.
+struct Memory {
+    /// The journal to write to; none for `--check`.
+    journal: Result<Option<Journal>>,
+    /// Where a damaged journal was moved to.
+    aside: Option<PathBuf>,
+    /// What is known of each host.
+    known: Vec<HostRecord>,
+}
+
+impl Memory {
+    fn open(wake: &Wake<'_>) -> Memory {
+        let opened = match wake.check {
+            true => Ok((None, None)),
+            false => Journal::open(wake.state).map(|(journal, aside)| (Some(journal), aside)),
+        };
+        let (journal, aside) = match opened {
+            Ok((journal, aside)) => (Ok(journal), aside),
+            Err(error) => (Err(error), None),
+        };
+        let known = match &journal {
+            Ok(Some(journal)) => journal.hosts(),
+            _ => Journal::open_to_read(wake.state).and_then(|old| old.map_or(Ok(Vec::new()), |old| old.hosts())),
+        };
+        match known {
+            Ok(known) => Memory { journal, aside, known },
+            // What cannot be read cannot be gone on from; judging starts anew and says so.
+            Err(error) => Memory { journal: journal.and(Err(error)), aside, known: Vec::new() },
+        }
     }
-    let (journal, aside) = Journal::open(wake.state)?;
-    Ok((Some(journal), aside.into_iter().map(moved_aside).collect()))
 }
 
 fn moved_aside(aside: PathBuf) -> Event {

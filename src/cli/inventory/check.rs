@@ -20,7 +20,7 @@ use crate::inventory::hosts::{Connection, Host};
 use crate::inventory::secret::Access;
 use crate::inventory::units::Bytes;
 use crate::remote::check::{Found, SCRIPT, parse};
-use crate::render::table::{Field, Sheet};
+use crate::render::table::{Field, Sheet, count};
 use crate::ssh::config::{Asker, Wanted};
 use crate::ssh::exec::{Command, Ended};
 use crate::ssh::{Trust, local, scan, trust};
@@ -125,7 +125,11 @@ impl Row {
     }
 
     fn lacks_error(&mut self, error: &Error) {
-        self.lacks(true, error.with_causes(), error.advice().unwrap_or_default());
+        let message = error.with_causes();
+        // The row names the host already.
+        let bare =
+            message.strip_prefix(&format!("host `{}`", self.host)).map(|rest| rest.trim_start_matches([':', ' ']));
+        self.lacks(true, bare.unwrap_or(&message), error.advice().unwrap_or_default());
     }
 }
 
@@ -248,18 +252,14 @@ fn show(inventory: Option<&Inventory>, problems: &Diagnostics, rows: &[Row], rep
 }
 
 fn summary(inventory: Option<&Inventory>, problems: &Diagnostics, context: &Context) {
-    let count = |level| problems.iter().filter(|problem| problem.level == level).count();
-    let files = match (count(Level::Error), count(Level::Warning)) {
+    let of = |level| problems.iter().filter(|problem| problem.level == level).count();
+    let files = match (of(Level::Error), of(Level::Warning)) {
         (0, 0) => "no problem in the files".to_owned(),
-        (errors, warnings) => format!("in the files: {errors} errors, {warnings} warnings"),
+        (errors, warnings) => format!("in the files {} and {}", count(errors, "error"), count(warnings, "warning")),
     };
     let what = inventory.map(|inventory| {
-        format!(
-            "{} hosts, {} repos, {} agents: ",
-            inventory.hosts.iter().count(),
-            inventory.repos.repos.len(),
-            inventory.settings.agents.len()
-        )
+        let (hosts, repos) = (count(inventory.hosts.len(), "host"), count(inventory.repos.repos.len(), "repo"));
+        format!("{hosts}, {repos}, {}: ", count(inventory.settings.agents.len(), "agent"))
     });
     context.ui.note(&format!("{}{files}", what.unwrap_or_default()));
 }
