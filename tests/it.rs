@@ -6,3 +6,5 @@ mod lab;
 mod lab_local;
 #[path = "it/probe.rs"]
 mod probe;
+#[path = "it/probe_shells.rs"]
+mod probe_shells;

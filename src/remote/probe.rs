@@ -3,6 +3,7 @@
 //! The program is fixed text; what varies comes by standard input, for two reasons: any byte but NUL and newline is
 //! safe there, and a text to look for in command lines must not stand in the probe's own.
 
+mod form;
 mod parse;
 
 pub use parse::{Garbled, Report, parse};
