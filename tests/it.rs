@@ -29,3 +29,5 @@ mod support;
 mod tick;
 #[path = "it/trust.rs"]
 mod trust;
+#[path = "it/probe_shells.rs"]
+mod probe_shells;

@@ -3,6 +3,7 @@
 //! The program is fixed text; what varies comes by standard input, for two reasons: any byte but NUL and newline is
 //! safe there, and a text to look for in command lines must not stand in the probe's own.
 
+mod form;
 mod parse;
 
 pub use parse::{Garbled, Report, parse};
@@ -52,7 +53,7 @@ impl Request {
         let rooted = |path: &&String| path.starts_with('/') || *path == "~" || path.starts_with("~/");
         if let Some(path) = std::iter::once(&self.home).chain(&self.disks).find(|path| !rooted(path)) {
             return Err(Error::inventory(format!("`{path}` is not a path that a host can look at"))
-                .help("write it from the root, like `/var/lib`, or from the home directory, like `~/work`"));
+                .help("write it from the root, like `/var/lib`, or from the home directory, like `~/data`"));
         }
         let plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
         let bad = |(agent, text): &&(String, String)| agent.is_empty() || !plain(agent) || text.is_empty();

@@ -134,6 +134,9 @@ fn a_host_with_busybox_alone_is_seen_as_well() {
     assert_eq!(report.running.as_ref().unwrap()["dev"], 1);
     assert!(report.disks.as_ref().unwrap()[0].free.is_some());
     assert!(sample(report).is_whole());
+    // Without flock nobody can say whether a run lives.
+    host.done("mkdir -p ~/.factory/runs/one && cd ~/.factory/runs/one && echo '1 2 x y' >started && : >wrapper.lock");
+    assert_eq!(host.probe(&request).runs.unwrap()[0].state, "UNKNOWN");
     // Without MemAvailable its `free` would say 0: that is not known, not nothing.
     host.set("meminfo", "MemTotal:        8388608 kB\nMemFree:         6291456 kB\n");
     let report = host.probe(&request);
@@ -162,6 +165,21 @@ fn a_process_with_a_terminal_is_a_persons_own() {
     assert_eq!(host.probe(&request).running.unwrap()["dev"], 1);
     drop(host);
     let _ = person.wait();
+}
+
+#[test]
+fn a_home_that_may_not_be_looked_into_is_unknown_and_not_empty() {
+    let Some(host) = lab::host() else { return };
+    let at = |home: &str| {
+        let report = host.probe_as_nobody(&Request { home: home.into(), ..Request::default() });
+        (report.mem.is_some(), report.runs.is_some(), report.found.is_some())
+    };
+    // Below a directory of root's nothing can be said; under one that all may search it is simply not there.
+    host.done("mkdir -m 700 /mnt/closed && mkdir /mnt/closed/home && mkdir -m 755 /mnt/open /mnt/half && mkdir -m 700 /mnt/half/runs");
+    assert_eq!(at("/mnt/closed/home"), (true, false, false));
+    assert_eq!(at("/mnt/closed/none"), (true, false, false));
+    assert_eq!(at("/mnt/open/none"), (true, true, true));
+    assert_eq!(at("/mnt/half"), (true, false, true));
 }
 
 #[test]

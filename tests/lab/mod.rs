@@ -176,9 +176,19 @@ impl Host {
 
     /// Runs the probe on the host and reads its answer.
     pub fn probe(&self, request: &Request) -> Report {
-        let mut command = self.command("/bin/sh");
-        command.arg("-c").arg(probe::script()).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        self.probe_by(self.command("/bin/sh"), request)
+    }
+
+    /// Runs the probe as a user without any rights.
+    pub fn probe_as_nobody(&self, request: &Request) -> Report {
+        let mut command = self.command("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "/bin/sh"]);
+        self.probe_by(command, request)
+    }
+
+    fn probe_by(&self, mut shell: Command, request: &Request) -> Report {
+        let mut child =
+            shell.arg("-c").arg(probe::script()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(&request.stdin().unwrap()).unwrap();
         let output = child.wait_with_output().unwrap();
         probe::parse(&output.stdout).unwrap()
