@@ -4,12 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A file that was read, kept so that a message can show the line.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct SourceFile {
     /// The path as the user would write it.
     pub path: PathBuf,
     /// The whole text.
     pub text: String,
+}
+
+impl std::fmt::Debug for SourceFile {
+    /// Without the text: it may hold what must not be shown, and every [`Place`] in a model leads to it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SourceFile").field("path", &self.path).field("bytes", &self.text.len()).finish()
+    }
 }
 
 /// Where something stands in a file.
