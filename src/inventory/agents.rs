@@ -257,6 +257,10 @@ mod tests {
         assert_eq!(agents.keys().collect::<Vec<_>>(), ["dev", "review", "supervisor"]);
         assert_eq!(memory, ["3GiB", "1GiB", "512MiB"]);
         assert!(agents.values().all(|agent| agent.start == Start::Factory && agent.command.is_none()));
+        let dev = &agents["dev"];
+        // As the docstrings of the keys say.
+        assert_eq!([dev.time_limit, dev.drain, dev.every].map(|span| span.to_string()), ["4h", "2h", "10m"]);
+        assert_eq!((dev.needs.cpu, agents["review"].needs.cpu, agents["supervisor"].needs.cpu), (1.5, 0.5, 0.5));
         assert_eq!(agents["dev"].halt, Halt::File("~/.factory/halt/dev".to_owned()));
     }
 

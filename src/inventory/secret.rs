@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::argv::Argv;
-use super::de::told;
+use super::de::{told, words};
 use crate::error::{Error, Result};
 
 /// The largest secret that is read, in bytes.
@@ -30,7 +30,7 @@ pub enum SecretRef {
     /// The name of an environment variable.
     Env(#[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))] EnvName),
     /// A file that only its owner can read; `~/` is the home directory, a relative path is below the inventory.
-    File(String),
+    File(#[serde(deserialize_with = "words::filled")] String),
     /// A program and its arguments that prints the secret as its first line, such as `[pass, show, harb]`.
     Command(Argv),
 }

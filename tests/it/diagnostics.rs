@@ -105,6 +105,7 @@ mistakes! {
         "a match that would find everything" => "agents: {dev: {match: sh}}\n",
     }
     across: factory {
+        "a match inside another" => "agents: {dev: {match: agent.sh}, review: {match: review-agent.sh}}\n",
         "min above max" => "wake:\n  min: 20m\n  max: 15m\n",
         "max below the default of min" => "wake: {max: 30s}\n",
         "a lease out of order" => "lease:\n  duration: 100s\n",
@@ -189,6 +190,31 @@ fn no_secret_is_ever_shown() {
             let told = factory(&text.replace("repos:", "agents:"));
             assert!(!told.contains("hunter"), "{text}\n{told}");
         }
+    }
+}
+
+#[test]
+fn the_address_of_a_sink_is_never_shown_whole() {
+    let sinks = [
+        "sinks: [{kind: ntfy, url: https://ntfy.sh/hunter2}, {kind: nfty}]",
+        "sinks: [{kind: ntfy, url: \"https://ntfy.sh/hunter2\", prio: 1}]",
+        "sinks: [{kind: ntfy, url: 'https://ntfy.sh:80000/hunter2'}]",
+        "sinks:\n    - kind: ntfy\n      url: https://ntfy.sh/hunter2/hunter2\n      colour: red",
+        "heartbeat: {url: https://hc-ping.com/hunter2, every: 1}",
+        "heartbeat:\n    url: https://hc-ping.com/hunter2\n    every: 1",
+        "heartbeat:\n    url: https://hc-ping.com/hunter2\n   every: 1",
+        "sinks: [{kind: slack, url: https://mattermost.test/hooks/hunter2}, {kind: slack, url: hunter2}]",
+        "heartbeat: {url: https://hc-ping.com/hunter2",
+        "heartbeat: https://hc-ping.com/hunter2",
+        "sinks: https://ntfy.sh/hunter2",
+        "sinks: [https://ntfy.sh/hunter2, {url: https://ntfy.sh/hunter2}]",
+        "sink: [{kind: ntfy, url: https://ntfy.sh/hunter2}]",
+        "\"https://ntfy.sh/hunter2\": x",
+        "ghp_hunter2hunter2hunter2: x",
+    ];
+    for sink in sinks {
+        let told = factory(&format!("alerts:\n  {sink}\n  repeat: soon\n"));
+        assert!(!told.is_empty() && !told.contains("hunter"), "{sink}\n{told}");
     }
 }
 

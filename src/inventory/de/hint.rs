@@ -1,5 +1,7 @@
 //! "Did you mean": the nearest of the words that would have been right.
 
+use super::literal;
+
 /// How much of an offending word is repeated, in characters.
 const MAX_WORD: usize = 60;
 
@@ -49,8 +51,11 @@ pub(super) fn instead(word: &str, words: &[&str], head: &str) -> String {
     }
 }
 
-/// `word`, cut at [`MAX_WORD`] and without control characters.
+/// `word`, cut at [`MAX_WORD`], without control characters and without what stands behind a host: that may be secret.
 pub(super) fn short(word: &str) -> String {
+    if let Some((from, _)) = literal::behind_hosts(word).first() {
+        return format!("{}...", short(word.get(..*from).unwrap_or_default()));
+    }
     let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     let mut out: String = word.chars().take(MAX_WORD).map(clean).collect();
     if word.chars().nth(MAX_WORD).is_some() {

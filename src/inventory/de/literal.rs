@@ -134,6 +134,9 @@ fn walk<'n>(node: &'n Node, seen: &mut HashSet<usize>, tell: &mut impl FnMut(Opt
         Value::Sequence(items) => items.iter().for_each(|item| walk(item, seen, tell)),
         Value::Mapping(entries) => {
             for (key, value) in entries {
+                if let Some(what) = key.as_text().and_then(secret_in) {
+                    tell(None, key, what);
+                }
                 match &value.value {
                     Value::Scalar { text, .. } => {
                         let named = key.as_text().is_some_and(is_secret_key) && !value.is_null() && !text.is_empty();
@@ -166,6 +169,8 @@ pub(super) fn blot(text: &str, root: Option<&Node>) -> String {
         } else {
             let (secrets, open) = line_secrets(line);
             spans.extend(secrets.into_iter().map(|(from, to)| (start + from, start + to)));
+            // The address of an alert sink is a secret, and it may stand under a misspelt key.
+            spans.extend(behind_hosts(line).into_iter().map(|(from, to)| (start + from, start + to)));
             // The lines of a key stand as deep as its first.
             let key = line.contains("PRIVATE KEY-----").then(|| indent.saturating_sub(1));
             below = key.or(open.then_some(indent));
@@ -173,6 +178,23 @@ pub(super) fn blot(text: &str, root: Option<&Node>) -> String {
         start += line.len();
     }
     blot_spans(text, spans)
+}
+
+/// The parts of a line behind `://HOST/`, up to a blank, a quote or a closing bracket.
+pub(super) fn behind_hosts(line: &str) -> Vec<(usize, usize)> {
+    let mut spans = Vec::new();
+    let mut from = 0;
+    while let Some(at) = line.get(from..).and_then(|rest| rest.find("://")) {
+        let host = from + at + 3;
+        let rest = line.get(host..).unwrap_or_default();
+        let end = rest.find([' ', '\t', '\r', '\n', '"', '\'', '}', ']']).unwrap_or(rest.len());
+        let path = rest.find(['/', '?', '#']).unwrap_or(end).min(end);
+        if path + 1 < end {
+            spans.push((host + path + 1, host + end));
+        }
+        from = host + end;
+    }
+    spans
 }
 
 /// `text` with the bytes of `spans` replaced by asterisks.

@@ -204,11 +204,28 @@ pub(super) fn factory(document: &Document, root: &Arc<Node>, file: &FactoryFile,
         }
         check.agent(&["agents", name], keys, &Agent::new(name, keys.clone()), &agents, &accounts);
     }
+    matches(&mut check, file);
     policy(&mut check, file);
     candidates(&mut check, file);
     wake(&mut check, file);
     ssh_and_alerts(&mut check, file);
     lease(&mut check, file);
+}
+
+/// A text that finds another agent's runs too would count and stop them twice.
+fn matches(check: &mut Check<'_>, file: &FactoryFile) {
+    let texts: Vec<(&String, &String)> =
+        file.agents.iter().filter_map(|(name, keys)| Some((name, keys.match_text.as_ref()?))).collect();
+    for (index, (name, text)) in texts.iter().enumerate() {
+        let other = texts.iter().enumerate().find(|(at, (_, other))| {
+            *at != index && other.contains(text.as_str()) && (other.len() > text.len() || *at < index)
+        });
+        if let Some((_, (other, _))) = other {
+            let help = "write more of its command line, so that each run belongs to one agent";
+            let message = format!("`{text}` also finds the runs of `{other}`");
+            check.warning(&["agents", name, "match"], message, help);
+        }
+    }
 }
 
 fn policy(check: &mut Check<'_>, file: &FactoryFile) {
