@@ -17,6 +17,8 @@ mod lab_local;
 mod lab_tick;
 #[path = "it/probe.rs"]
 mod probe;
+#[path = "it/probe_shells.rs"]
+mod probe_shells;
 #[path = "it/reference.rs"]
 mod reference;
 #[path = "it/schema.rs"]
@@ -29,5 +31,3 @@ mod support;
 mod tick;
 #[path = "it/trust.rs"]
 mod trust;
-#[path = "it/probe_shells.rs"]
-mod probe_shells;

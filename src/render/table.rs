@@ -50,7 +50,7 @@ impl Sheet {
             table.enforce_styling();
         }
         table.load_style(comfy_table::presets::NOTHING);
-        table.set_header(headings.iter().map(|heading| Cell::new(heading)));
+        table.set_header(headings.iter().map(Cell::new));
         table.column_iter_mut().for_each(|column| {
             column.set_padding((0, 2));
         });
