@@ -1,10 +1,18 @@
 //! Black-box tests of the binary, in one program, since each test program costs 100 MB and a link.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
+#[path = "it/ansible.rs"]
+mod ansible;
 #[path = "it/diagnostics.rs"]
 mod diagnostics;
 #[path = "it/known_hosts.rs"]
 mod known_hosts;
+#[path = "lab/mod.rs"]
+mod lab;
+#[path = "it/lab_local.rs"]
+mod lab_local;
+#[path = "it/probe.rs"]
+mod probe;
 #[path = "it/sshd.rs"]
 mod sshd;
 #[path = "it/support.rs"]
@@ -14,6 +22,8 @@ mod tick;
 #[path = "it/trust.rs"]
 mod trust;
 
+#[path = "it/hostile_yaml.rs"]
+mod hostile_yaml;
 #[path = "it/reference.rs"]
 mod reference;
 #[path = "it/schema.rs"]

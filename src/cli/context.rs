@@ -48,9 +48,7 @@ impl Context {
         let count = problems.iter().filter(|problem| problem.level == Level::Error).count();
         match inventory {
             Some(inventory) => {
-                for problem in problems {
-                    self.ui.diagnostic(&problem);
-                }
+                self.ui.diagnostics(&problems);
                 Ok(inventory)
             }
             None => {

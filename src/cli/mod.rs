@@ -90,7 +90,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         .enable_all()
         .build()
         .map_err(|error| Error::failed("cannot start").because(error))
-        .and_then(|runtime| runtime.block_on(interruptible(dispatch(cli.verb, &context))));
+        .and_then(|runtime| {
+            let ended = runtime.block_on(interruptible(dispatch(cli.verb, &context)));
+            // A name look-up that hangs in a thread of the system's resolver must not hold up the end.
+            runtime.shutdown_background();
+            ended
+        });
     match ended {
         Ok(exit) => exit.into(),
         Err(error) => {

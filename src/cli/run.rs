@@ -44,7 +44,11 @@ fn show(outcome: &Outcome, context: &Context) {
             ui.print(&hosts::table(&outcome.hosts, ui.out));
             ui.print(&hosts::verdicts(&outcome.hosts, ui.out));
             let tick = &outcome.tick;
-            let written = if context.global.check { "nothing recorded (--check)" } else { "recorded" };
+            let written = match (context.global.check, &outcome.unrecorded) {
+                (true, _) => "nothing recorded (--check)",
+                (false, None) => "recorded",
+                (false, Some(_)) => "NOT recorded",
+            };
             ui.note(&format!("{} in {:.1}s, {written}", hosts::count(tick.hosts, tick.missed), tick.seconds));
         }
         Form::Json => ui.object("run", &hosts::run_json(outcome)),

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use aws_lc_rs::digest::{Context, SHA256};
 
 use super::yaml::MAX_FILE_BYTES;
 use crate::error::{Error, Result};
@@ -66,7 +66,7 @@ fn line(dir: &Path) -> Result<String> {
     let mut files = Vec::new();
     collect(&dir, &mut files)?;
     files.sort();
-    let mut hash = Sha256::new();
+    let mut hash = Context::new(&SHA256);
     for path in files {
         let size = fs::metadata(&path).map_err(cannot)?.len();
         if size > MAX_FILE_BYTES {
@@ -76,11 +76,11 @@ fn line(dir: &Path) -> Result<String> {
         let bytes = fs::read(&path).map_err(cannot)?;
         let name = path.strip_prefix(&dir).unwrap_or(&path).as_os_str().as_encoded_bytes();
         for part in [name, &bytes] {
-            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(&(part.len() as u64).to_le_bytes());
             hash.update(part);
         }
     }
-    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     // A newline in the path would forge a line of the list.
     Ok(format!("{hex} {}", dir.display().to_string().escape_debug()))
 }

@@ -269,3 +269,37 @@ keys! {
         ci: CiLoad = CiLoad::default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_has_the_default_of_the_design() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&Policy::default()).unwrap());
+    }
+
+    #[test]
+    fn one_key_alone_may_be_given_at_any_depth() {
+        let text = r#"{"mem": {"enter": {"hard": {"percent": "9%", "bytes": "2.5GiB"}}}, "gap": "5m"}"#;
+        let policy: Policy = serde_json::from_str(text).unwrap();
+        let mut want = Policy { gap: seconds(300), ..Policy::default() };
+        want.mem.enter.hard = Room { percent: percent(9), bytes: Bytes(5 << 29) };
+        assert_eq!(policy, want);
+        for text in
+            [r#"{"men": {}}"#, r#"{"mem": {"enter": {"hardd": {}}}}"#, r#"{"mem": {"enter": {"hard": {"bytes": 1}}}}"#]
+        {
+            assert!(serde_json::from_str::<Policy>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_schema_explains_every_key() {
+        let schema = serde_json::to_value(schemars::schema_for!(Policy)).unwrap();
+        let keys = schema["properties"].as_object().unwrap();
+        assert_eq!(keys.len(), serde_json::to_value(Policy::default()).unwrap().as_object().unwrap().len());
+        for (key, value) in keys {
+            assert!(value["description"].as_str().is_some_and(|text| !text.is_empty()), "{key}: {value}");
+        }
+    }
+}

@@ -6,6 +6,8 @@
 mod latch;
 mod rate;
 mod signal;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -123,7 +125,10 @@ fn memory(book: &mut Book<'_>, policy: &Policy, sample: &Sample) {
         Some(1..) => Level::Soft,
         _ => Level::Ok,
     };
-    let text = format!("{} processes killed for want of memory", kills.unwrap_or_default());
+    let text = match kills.unwrap_or_default() {
+        1 => "1 process killed for want of memory".to_owned(),
+        n => format!("{n} processes killed for want of memory"),
+    };
     let known = sample.vm.is_some_and(|vm| vm.oom_kill.is_some());
     book.put(Signal::Oom, None, known.then_some(kills.unwrap_or_default() as f64), level, Some(0.0), text);
 

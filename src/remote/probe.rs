@@ -37,7 +37,8 @@ impl Request {
     /// The standard input of the program.
     ///
     /// # Errors
-    /// A path or text that holds a newline or a NUL, or an agent's name with a space, could not be told apart there.
+    /// A path or text that holds a newline or a NUL could not be told apart there; a relative path, an empty text and an
+    /// agent's name with other characters than a name has mean nothing there.
     pub fn stdin(&self) -> Result<Vec<u8>> {
         let mut lines = vec![format!("home {}", self.home)];
         lines.extend(self.disks.iter().map(|path| format!("disk {path}")));
@@ -48,9 +49,16 @@ impl Request {
             return Err(Error::inventory(format!("a `{what}` for the probe holds a line break or a NUL: {bad:?}"))
                 .help("write it on one line"));
         }
-        if let Some((agent, _)) = self.matches.iter().find(|(agent, text)| agent.contains(' ') || text.is_empty()) {
+        let rooted = |path: &&String| path.starts_with('/') || *path == "~" || path.starts_with("~/");
+        if let Some(path) = std::iter::once(&self.home).chain(&self.disks).find(|path| !rooted(path)) {
+            return Err(Error::inventory(format!("`{path}` is not a path that a host can look at"))
+                .help("write it from the root, like `/var/lib`, or from the home directory, like `~/work`"));
+        }
+        let plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        let bad = |(agent, text): &&(String, String)| agent.is_empty() || !plain(agent) || text.is_empty();
+        if let Some((agent, _)) = self.matches.iter().find(bad) {
             return Err(Error::inventory(format!("agent `{agent}` cannot be looked for"))
-                .help("its name must have no space and its `match` must not be empty"));
+                .help("its name is letters, digits, `.`, `_` and `-`, and its `match` must not be empty"));
         }
         lines.push(String::new());
         Ok(lines.join("\n").into_bytes())

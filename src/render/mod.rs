@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 pub use self::diagnostic::Style;
 pub use self::terminal::Environment;
 use crate::cli::global::Form;
-use crate::error::{Diagnostic, Error, Level};
+use crate::error::{Diagnostics, Error, Level};
 use crate::tick::Progress;
 
 /// The only door to stdout and stderr. Results go to stdout; progress, notes and errors to stderr.
@@ -80,12 +80,12 @@ impl Ui {
         let _ = self.bars.suspend(|| write_all(&mut io::stderr().lock(), &diagnostic::error(error, self.err)));
     }
 
-    /// A problem in a file. Notes are left out with `-q`.
-    pub fn diagnostic(&self, problem: &Diagnostic) {
-        if self.quiet && problem.level == Level::Note {
-            return;
+    /// Problems in files, as many as anybody reads. Notes are left out with `-q`.
+    pub fn diagnostics(&self, problems: &Diagnostics) {
+        let text = diagnostic::diagnostics(problems.iter().filter(|p| !self.quiet || p.level > Level::Note), self.err);
+        if !text.is_empty() {
+            let _ = self.bars.suspend(|| write_all(&mut io::stderr().lock(), &text));
         }
-        let _ = self.bars.suspend(|| write_all(&mut io::stderr().lock(), &diagnostic::diagnostic(problem, self.err)));
     }
 
     /// How far a sweep is: a bar on a terminal, a line a host in a pipe.

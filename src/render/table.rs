@@ -51,6 +51,9 @@ impl Sheet {
         }
         table.load_style(comfy_table::presets::NOTHING);
         table.set_header(headings.iter().map(|heading| Cell::new(heading)));
+        table.column_iter_mut().for_each(|column| {
+            column.set_padding((0, 2));
+        });
         Sheet { table, style }
     }
 
@@ -73,8 +76,6 @@ impl Sheet {
 impl std::fmt::Display for Sheet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for line in self.table.lines() {
-            // The first column's padding would indent everything.
-            let line = line.strip_prefix(' ').unwrap_or(&line);
             writeln!(f, "{}", line.trim_end())?;
         }
         Ok(())

@@ -89,20 +89,27 @@ impl AsyncWrite for Wire {
 ///
 /// The time-out also ends a name lookup; its thread may live on until the resolver gives up.
 pub(crate) async fn dial(target: &Target, deadline: Instant, given: Duration) -> Result<TcpStream, Unreached> {
-    let timed_out = |phase| Unreached::TimedOut { phase, after: given };
     let unresolved = |cause: String| Unreached::Unresolved { host: target.host.clone(), cause };
     let found = timeout_at(deadline, tokio::net::lookup_host((target.host.as_str(), target.port))).await;
     let addresses: Vec<SocketAddr> = match found {
-        Err(_) => return Err(timed_out(Phase::Name)),
+        Err(_) => return Err(Unreached::TimedOut { phase: Phase::Name, after: given }),
         Ok(Err(cause)) => return Err(unresolved(cause.to_string())),
         Ok(Ok(addresses)) => addresses.filter(|address| target.family.takes(address)).collect(),
     };
-    let mut failure = unresolved("no address of the wanted AddressFamily".to_owned());
+    if addresses.is_empty() {
+        return Err(unresolved("no address of the wanted AddressFamily".to_owned()));
+    }
+    reach(&addresses, deadline, given).await
+}
+
+/// Connects to the first of `addresses` that takes it; the failure is that of the last.
+async fn reach(addresses: &[SocketAddr], deadline: Instant, given: Duration) -> Result<TcpStream, Unreached> {
+    let mut failure = Unreached::TimedOut { phase: Phase::Connect, after: given };
     for (index, at) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
         let share = left / u32::try_from(addresses.len() - index).unwrap_or(u32::MAX).max(1);
         match tokio::time::timeout(share, TcpStream::connect(at)).await {
-            Err(_) => failure = timed_out(Phase::Connect),
+            Err(_) => failure = Unreached::TimedOut { phase: Phase::Connect, after: given },
             Ok(Err(cause)) => failure = refusal(*at, cause, given),
             Ok(Ok(stream)) => {
                 // Only a hint to the kernel: without it each small packet may wait for the last one's answer.
@@ -120,5 +127,52 @@ fn refusal(at: SocketAddr, cause: std::io::Error, given: Duration) -> Unreached 
         ErrorKind::ConnectionReset => Unreached::Reset { phase: Phase::Connect },
         ErrorKind::TimedOut => Unreached::TimedOut { phase: Phase::Connect, after: given },
         _ => Unreached::NoRoute { at, cause },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    }
+
+    fn closed() -> SocketAddr {
+        std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+    }
+
+    #[test]
+    fn the_next_address_counts_where_one_refuses() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let good = listener.local_addr().unwrap();
+        let given = Duration::from_secs(10);
+        wait(async {
+            let deadline = Instant::now() + given;
+            let stream = reach(&[closed(), good], deadline, given).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), good);
+            assert!(stream.nodelay().unwrap());
+            let refused = reach(&[closed(), closed()], deadline, given).await.unwrap_err();
+            assert!(matches!(refused, Unreached::Refused { .. }), "{refused:?}");
+        });
+    }
+
+    #[test]
+    fn the_address_family_is_honoured() {
+        let target = Target { family: crate::ssh::target::Family::V6, ..Target::bare("x", "127.0.0.1", 22) };
+        let given = Duration::from_secs(10);
+        let unreached = wait(async { dial(&target, Instant::now() + given, given).await }).unwrap_err();
+        assert!(unreached.to_error(&target).causes()[0].contains("AddressFamily"), "{unreached:?}");
+    }
+
+    #[test]
+    fn what_was_heard_is_kept_short_and_printable() {
+        let heard = Heard::default();
+        assert_eq!((heard.first_line(), heard.is_ssh()), (None, false));
+        heard.add(b"\x1b]0;x\x07hello\r\nSSH-");
+        heard.add(b"2.0-x\r\n");
+        assert_eq!((heard.first_line().as_deref(), heard.is_ssh()), (Some(".]0;x.hello"), true));
+        heard.add(&[b'y'; 10_000]);
+        assert_eq!(heard.0.lock().unwrap().len(), HEARD);
     }
 }

@@ -5,6 +5,7 @@
 
 mod append;
 mod certificate;
+mod holdings;
 mod line;
 mod names;
 
@@ -18,6 +19,7 @@ use crate::error::{Diagnostic, Error, Result, SourceFile, Span};
 use crate::exit::Exit;
 pub use append::{Added, add, text};
 pub use certificate::{BadCertificate, check as check_certificate};
+pub use holdings::Holdings;
 use line::{Line, Marker};
 
 /// SSH's port, which is not written into names.
@@ -89,15 +91,6 @@ pub enum Verdict {
         /// The lines that hold keys of the host, this one or others: they are in the way of its next key.
         held: Vec<Held>,
     },
-}
-
-/// What is held for a host: from this the host-key algorithms to ask for follow.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Holdings {
-    /// The types of the keys held and not revoked, in the order of their lines, each once.
-    pub types: Vec<Algorithm>,
-    /// A certificate authority is trusted for the host: ask for certificates first.
-    pub authority: bool,
 }
 
 impl KnownHosts {
@@ -237,7 +230,7 @@ impl KnownHosts {
     }
 
     fn holdings_of(&self, host: &str) -> Holdings {
-        holdings(&self.matching(host))
+        Holdings::of(self.matching(host).into_iter().map(|entry| &entry.line))
     }
 
     /// The verdict under this very name, without the fallback of [`KnownHosts::lookup`].
@@ -255,7 +248,7 @@ impl KnownHosts {
             return Verdict::Revoked { lines: revoked, held: lines(Marker::None, None) };
         }
         if !same.is_empty() {
-            return Verdict::Known { lines: same, types: holdings(&entries).types };
+            return Verdict::Known { lines: same, types: Holdings::of(entries.iter().map(|entry| &entry.line)).types };
         }
         match lines(Marker::None, Some(false)) {
             other if other.is_empty() => Verdict::Unknown,
@@ -271,24 +264,6 @@ impl KnownHosts {
     fn matching(&self, host: &str) -> Vec<&Entry> {
         self.entries.iter().filter(|entry| entry.line.names.matches(host)).collect()
     }
-}
-
-fn holdings(entries: &[&Entry]) -> Holdings {
-    let revoked = |line: &Line| {
-        let same = |other: &Line| other.marker == Marker::Revoked && other.key.key_data() == line.key.key_data();
-        entries.iter().any(|entry| same(&entry.line))
-    };
-    let mut holdings = Holdings::default();
-    for line in entries.iter().map(|entry| &entry.line).filter(|line| !revoked(line)) {
-        match line.marker {
-            Marker::Authority => holdings.authority = true,
-            Marker::None if !holdings.types.contains(&line.key.algorithm()) => {
-                holdings.types.push(line.key.algorithm());
-            }
-            Marker::None | Marker::Revoked => {}
-        }
-    }
-    holdings
 }
 
 impl Entry {

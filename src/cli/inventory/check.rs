@@ -217,9 +217,7 @@ fn show(inventory: Option<&Inventory>, problems: &Diagnostics, rows: &[Row], rep
         ui.object("inventory-check", &found);
         return;
     }
-    for problem in problems.iter() {
-        ui.diagnostic(problem);
-    }
+    ui.diagnostics(problems);
     let cell = |text: &Option<String>| Field::text(text.as_deref().unwrap_or("-"));
     if !rows.is_empty() {
         let headings = ["HOST", "REACH", "KEY", "LOGIN", "CLOCK", "TOOLS", "CRONTAB", "HALT DIR", "DISK"];

@@ -35,13 +35,8 @@ pub(super) fn definition(name: &str, var: &Var) -> Option<Diagnostic> {
         return Some(vault(&var.place));
     }
     if name.starts_with("factory_") && !FACTORY.contains(&name) {
-        let near = FACTORY
-            .iter()
-            .map(|known| (strsim::jaro_winkler(known, name), known))
-            .filter(|(likeness, _)| *likeness > 0.85)
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        let help = match near {
-            Some((_, known)) => format!("did you mean `{known}`?"),
+        let help = match super::near(name, FACTORY.into_iter()) {
+            Some(known) => format!("did you mean `{known}`?"),
             None => format!("the variables of factory are {}", FACTORY.join(", ")),
         };
         return Some(at_key(Diagnostic::error(format!("unknown variable `{name}`"))).help(help));

@@ -132,9 +132,7 @@ impl Reader<'_> {
             return;
         }
         if !SECTIONS.contains(&word) {
-            let near =
-                SECTIONS.iter().max_by(|a, b| strsim::jaro_winkler(a, word).total_cmp(&strsim::jaro_winkler(b, word)));
-            let help = match near.filter(|near| strsim::jaro_winkler(near, word) > 0.75) {
+            let help = match super::near(word, SECTIONS.into_iter()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "below a group stand `hosts:`, `children:` and `vars:`; Ansible skips the rest".to_owned(),
             };

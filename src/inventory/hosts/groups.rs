@@ -39,6 +39,8 @@ pub(super) struct Entry {
     pub name: String,
     /// The groups that name it.
     pub groups: Vec<usize>,
+    /// Groups that name it and yet do not reach it: see [`Groups::leave_ungrouped`].
+    pub lost: HashSet<usize>,
     pub vars: VarSet,
     pub span: Span,
 }
@@ -113,7 +115,13 @@ impl Groups {
         let (index, new) = match self.host(name) {
             Some(known) => (known, false),
             None => {
-                self.hosts.push(Entry { name: name.to_owned(), groups: Vec::new(), vars: VarSet::default(), span });
+                self.hosts.push(Entry {
+                    name: name.to_owned(),
+                    groups: Vec::new(),
+                    lost: HashSet::new(),
+                    vars: VarSet::default(),
+                    span,
+                });
                 self.by_host.insert(name.to_owned(), self.hosts.len() - 1);
                 (self.hosts.len() - 1, true)
             }
@@ -166,11 +174,7 @@ impl Groups {
             let Some(host) = self.hosts.get_mut(index) else { continue };
             if host.groups.contains(&UNGROUPED) {
                 if !plain_ungrouped || host.groups.iter().any(|group| !matches!(*group, ALL | UNGROUPED)) {
-                    host.groups.retain(|group| *group != UNGROUPED);
-                    self.members.remove(&(UNGROUPED, index));
-                    if let Some(group) = self.groups.get_mut(UNGROUPED) {
-                        group.hosts.retain(|host| *host != index);
-                    }
+                    self.leave_ungrouped(index, plain_ungrouped);
                 }
             } else if host.groups.iter().all(|group| *group == ALL) {
                 // Ansible looks the name up among the groups first.
@@ -181,6 +185,38 @@ impl Groups {
             }
         }
         self.measure()
+    }
+
+    /// Takes a host out of `ungrouped`. Where `ungrouped` was put into another group, Ansible then forgets that group
+    /// for this host, even when it names the host itself, unless another group of the host lies in it.
+    fn leave_ungrouped(&mut self, index: usize, plain: bool) {
+        let Some(direct) = self.hosts.get(index).map(|host| host.groups.clone()) else { return };
+        let mut lost = HashSet::from([UNGROUPED]);
+        if !plain {
+            let mut left: HashSet<usize> = self.with_ancestors(&direct).into_iter().collect();
+            let mut leaving = vec![UNGROUPED];
+            while let Some(group) = leaving.pop() {
+                if !left.remove(&group) {
+                    continue;
+                }
+                lost.insert(group);
+                for above in self.with_ancestors(&[group]) {
+                    let held =
+                        left.iter().any(|other| *other != above && self.with_ancestors(&[*other]).contains(&above));
+                    if above != ALL && above != group && !held {
+                        leaving.push(above);
+                    }
+                }
+            }
+        }
+        self.members.remove(&(UNGROUPED, index));
+        if let Some(group) = self.groups.get_mut(UNGROUPED) {
+            group.hosts.retain(|host| *host != index);
+        }
+        if let Some(host) = self.hosts.get_mut(index) {
+            host.groups.retain(|group| *group != UNGROUPED);
+            host.lost = lost;
+        }
     }
 
     /// Sets each group's depth: the longest way down from `all`.
@@ -293,7 +329,7 @@ impl Groups {
     /// without `all`.
     pub fn order_of(&self, host: &Entry) -> Vec<usize> {
         let mut order = self.with_ancestors(&host.groups);
-        order.retain(|index| *index != ALL);
+        order.retain(|index| *index != ALL && !host.lost.contains(index));
         order.sort_by(|a, b| {
             let key = |index: &usize| self.groups.get(*index).map(|group| (group.depth, group.priority, &group.name));
             key(a).cmp(&key(b))

@@ -44,7 +44,7 @@ pub struct Host {
     pub disks: Vec<String>,
     /// A variable that we read is wrong, so the host must not be used; it still stands in lists and graphs.
     pub problem: bool,
-    pub(super) written: VarSet,
+    pub(super) written: std::sync::Arc<VarSet>,
 }
 
 impl std::fmt::Debug for Host {
@@ -55,7 +55,13 @@ impl std::fmt::Debug for Host {
 }
 
 impl Host {
-    pub(super) fn new(name: &str, groups: Vec<String>, written: VarSet, read: Settings, problem: bool) -> Host {
+    pub(super) fn new(
+        name: &str,
+        groups: Vec<String>,
+        written: std::sync::Arc<VarSet>,
+        read: Settings,
+        problem: bool,
+    ) -> Host {
         Host {
             name: name.to_owned(),
             groups,

@@ -1,7 +1,7 @@
 //! `hosts.yml` as Ansible reads it: hosts, groups, variables and patterns, equal to ansible-core's own answers.
 //!
-//! Bounds, so that no file can fill the memory: 100,000 hosts, 10,000 groups nested 255 deep, and 2 million variables
-//! over all hosts.
+//! Bounds, so that no file can fill the memory: 100,000 hosts, 10,000 groups nested 255 deep, and a million values
+//! in the variables of all hosts.
 
 mod address;
 mod check;
@@ -21,6 +21,7 @@ mod vars;
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 pub use host::{DEFAULT_HOME, Host};
 pub use settings::Connection;
@@ -28,10 +29,10 @@ pub use settings::Connection;
 use crate::error::{Diagnostic, Diagnostics, Level, Result};
 use crate::inventory::yaml;
 use groups::{ALL, Groups};
-use vars::VarSet;
+use vars::{Var, VarSet};
 
 /// How many values the variables of all hosts may hold together: each host has its own copy.
-const MAX_VALUES: u64 = 5_000_000;
+const MAX_VALUES: u64 = 1_000_000;
 
 /// The hosts and groups of one inventory.
 pub struct Hosts {
@@ -92,8 +93,9 @@ impl Hosts {
     /// The hosts that `pattern` selects, in the order of `ansible PATTERN --list-hosts`.
     ///
     /// Names, groups, globs, `~regex`, lists with commas or colons, `:&group`, `:!group`, `name[0]`, `name[-1]`,
-    /// `name[0:2]`, `@file`. Unlike Ansible's, the patterns `localhost`, `127.0.0.1` and `::1` match only hosts that
-    /// stand in the inventory: factory makes up no host, since it could be a second name of one that is there.
+    /// `name[0:2]`, `@file`. Unlike with Ansible, the patterns `localhost`, `127.0.0.1` and `::1` match only when one
+    /// of the three stands in the inventory: factory makes up no host, since it could be a second name of one that is
+    /// there.
     ///
     /// # Errors
     /// When nothing matches or the pattern is none: [`crate::exit::Exit::Inventory`], with what was perhaps meant.
@@ -154,21 +156,31 @@ fn load(path: &Path, problems: &mut Diagnostics, later: &mut Diagnostics) -> Opt
     if problems.has_errors() {
         return None;
     }
-    let mut definitions = HashSet::new();
+    let (mut definitions, mut refused) = (HashSet::new(), HashSet::new());
     let inline = groups.groups.iter().map(|group| &group.vars).chain(groups.hosts.iter().map(|host| &host.vars));
     for (name, var) in inline.chain(&group_files).chain(&host_files).flat_map(VarSet::iter) {
-        if definitions.insert(std::sync::Arc::as_ptr(var)) {
-            later.extend(check::definition(name, var));
+        if definitions.insert(Arc::as_ptr(var)) {
+            let problem = check::definition(name, var);
+            if problem.as_ref().is_some_and(|problem| problem.level == Level::Error) {
+                refused.insert(Arc::as_ptr(var));
+            }
+            later.extend(problem);
         }
     }
-    resolve(groups, &group_files, &host_files, problems, later)
+    resolve(groups, &Files { groups: group_files, hosts: host_files }, &refused, problems, later)
+}
+
+/// What `group_vars/` and `host_vars/` set, in the order of the groups and of the hosts.
+struct Files {
+    groups: Vec<VarSet>,
+    hosts: Vec<VarSet>,
 }
 
 /// Merges the variables of every host and reads its settings.
 fn resolve(
     groups: Groups,
-    group_files: &[VarSet],
-    host_files: &[VarSet],
+    files: &Files,
+    refused: &HashSet<*const Var>,
     problems: &mut Diagnostics,
     later: &mut Diagnostics,
 ) -> Option<Hosts> {
@@ -185,7 +197,8 @@ fn resolve(
     let mut values = 0u64;
     let mut hosts = Vec::with_capacity(groups.hosts.len());
     for (index, entry) in groups.hosts.iter().enumerate() {
-        let vars = precedence::effective(&groups, group_files, entry, host_files.get(index).unwrap_or(&none));
+        let own = files.hosts.get(index).unwrap_or(&none);
+        let vars = Arc::new(precedence::effective(&groups, &files.groups, entry, own));
         values = vars.iter().fold(values, |sum, (_, var)| sum.saturating_add(var.size));
         if values > MAX_VALUES {
             problems.push(
@@ -195,18 +208,15 @@ fn resolve(
             return None;
         }
         let mut names: Vec<String> = groups
-            .with_ancestors(&entry.groups)
+            .order_of(entry)
             .into_iter()
-            .filter(|group| *group != ALL)
             .filter_map(|group| groups.groups.get(group).map(|group| group.name.clone()))
             .collect();
         names.sort_unstable();
         let scope = template::Scope::new(&entry.name, &names, &members, &vars);
         let mut wrong = Diagnostics::default();
         let settings = settings::read(&vars, &scope, &mut wrong);
-        let secret = vars
-            .iter()
-            .any(|(name, var)| check::definition(name, var).is_some_and(|problem| problem.level == Level::Error));
+        let secret = vars.iter().any(|(_, var)| refused.contains(&Arc::as_ptr(var)));
         let problem = wrong.has_errors() || secret;
         later.extend(wrong);
         hosts.push(Host::new(&entry.name, names, vars, settings, problem));
@@ -238,8 +248,7 @@ fn read_files(
     let known: HashSet<&str> = names.iter().map(String::as_str).collect();
     let what = kind.trim_end_matches("_vars");
     for (stem, path) in files::strangers(&folder, |name| known.contains(name)) {
-        let near = names.iter().find(|name| strsim::jaro_winkler(name, &stem) > 0.85);
-        let help = match near {
+        let help = match near(&stem, names.iter().map(String::as_str)) {
             Some(name) => format!("did you mean `{name}`?"),
             None => format!("name it after a {what}, or remove it"),
         };
@@ -250,8 +259,19 @@ fn read_files(
     names.iter().map(|name| files::read(&folder, name, problems, later)).collect()
 }
 
+/// The one of `names` that `text` is perhaps meant to be.
+fn near<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |name: &str| {
+        // In a short name one slip weighs too much for the other measure.
+        let slip = text.len() > 2 && strsim::osa_distance(text, name) == 1;
+        if slip { 1.0 } else { strsim::jaro_winkler(text, name) }
+    };
+    let scored = names.filter(|name| *name != text).map(|name| (likeness(name), name));
+    scored.filter(|(score, _)| *score > 0.85).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+}
+
 /// Warns of names that are both a host and a group, as Ansible does.
-fn namesakes(groups: &Groups, source: &std::sync::Arc<crate::error::SourceFile>, problems: &mut Diagnostics) {
+fn namesakes(groups: &Groups, source: &Arc<crate::error::SourceFile>, problems: &mut Diagnostics) {
     for host in groups.hosts.iter().filter(|host| groups.group(&host.name).is_some()) {
         problems.push(
             Diagnostic::warning(format!("`{}` is both a host and a group", host.name))
@@ -273,3 +293,6 @@ fn unique(problems: Diagnostics) -> impl Iterator<Item = Diagnostic> {
         seen.insert((place, problem.message.clone()))
     })
 }
+
+#[cfg(test)]
+mod tests;

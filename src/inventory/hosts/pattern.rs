@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 /// How far a `~regex` may go back on one name.
 const MAX_BACKTRACKS: usize = 1_000_000;
 
+/// The names of this machine.
+const LOCALHOST: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
+
 /// The hosts that `pattern` selects, as `ansible PATTERN --list-hosts` lists them, each once, by index.
 ///
 /// # Errors
@@ -36,7 +39,11 @@ pub(super) fn select(hosts: &Hosts, pattern: &str) -> Result<Vec<usize>> {
     }
     let mut found: Vec<usize> = Vec::new();
     for term in &add {
-        found.extend(matches(groups, term)?);
+        // A host of this very name, whatever groups and other hosts the term would match.
+        match groups.host(term) {
+            Some(host) => found.push(host),
+            None => found.extend(matches(groups, term)?),
+        }
     }
     for term in &keep {
         narrow(groups, term, true, &mut found)?;
@@ -114,9 +121,6 @@ enum Subscript {
 
 /// What one term matches, a host perhaps several times: a subscript counts them so.
 fn matches(groups: &Groups, term: &str) -> Result<Vec<usize>> {
-    if let Some(host) = groups.host(term) {
-        return Ok(vec![host]);
-    }
     if term.is_empty() {
         return Err(
             Error::inventory("a host pattern with nothing behind `!` or `&`").help("write `!group` or `&group`")
@@ -213,6 +217,10 @@ fn enumerate(groups: &Groups, expression: &str) -> Result<Vec<usize>> {
         let named = groups.hosts.iter().enumerate().filter(|(_, host)| matcher.is_match(&host.name));
         found.extend(named.map(|(index, _)| index));
     }
+    if found.is_empty() && LOCALHOST.contains(&expression) {
+        // One of the three names stands for whichever of them the inventory has.
+        found.extend(groups.hosts.iter().position(|host| LOCALHOST.contains(&host.name.as_str())));
+    }
     Ok(found)
 }
 
@@ -220,13 +228,8 @@ fn no_match(hosts: &Hosts, pattern: &str, terms: &[&str]) -> Error {
     let error = Error::inventory(format!("no host matches `{pattern}`"));
     let groups = || hosts.groups.groups.iter().map(|group| group.name.as_str());
     let names = || groups().chain(hosts.groups.hosts.iter().map(|host| host.name.as_str()));
-    let near = terms
-        .iter()
-        .filter(|term| !names().any(|name| name == **term))
-        .flat_map(|term| names().map(move |name| (strsim::jaro_winkler(term, name), name)))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    if let Some((_, name)) = near {
+    let unknown = terms.iter().filter(|term| !names().any(|name| name == **term));
+    if let Some(name) = unknown.filter_map(|term| super::near(term, names())).next() {
         return error.help(format!("did you mean `{name}`?"));
     }
     if hosts.groups.hosts.is_empty() {

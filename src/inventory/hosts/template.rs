@@ -1,6 +1,6 @@
 //! Jinja templates in values that we read, rendered over the host's own variables.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use minijinja::value::{Object, Value as Jinja};
@@ -21,7 +21,7 @@ const MAX_TEXT: usize = 64 << 10;
 /// `inventory_hostname`, `inventory_hostname_short`, `group_names` and `groups`.
 #[derive(Clone)]
 pub(super) struct Scope {
-    vars: Arc<HashMap<String, Json>>,
+    vars: Arc<VarSet>,
     magic: Arc<BTreeMap<&'static str, Jinja>>,
     groups: Jinja,
     depth: usize,
@@ -36,15 +36,14 @@ impl std::fmt::Debug for Scope {
 
 impl Scope {
     /// The scope of the host `name` in the groups `group_names`; `groups` maps every group to its hosts.
-    pub fn new(name: &str, group_names: &[String], groups: &Jinja, vars: &VarSet) -> Scope {
+    pub fn new(name: &str, group_names: &[String], groups: &Jinja, vars: &Arc<VarSet>) -> Scope {
         let short = if super::address::is_ip(name) { name } else { name.split('.').next().unwrap_or(name) };
         let magic = BTreeMap::from([
             ("inventory_hostname", Jinja::from(name)),
             ("inventory_hostname_short", Jinja::from(short)),
             ("group_names", group_names.iter().map(String::as_str).collect()),
         ]);
-        let vars = vars.iter().map(|(name, var)| (name.to_owned(), var.value.clone())).collect();
-        Scope { vars: Arc::new(vars), magic: Arc::new(magic), groups: groups.clone(), depth: 0 }
+        Scope { vars: Arc::clone(vars), magic: Arc::new(magic), groups: groups.clone(), depth: 0 }
     }
 
     /// `value` with every template in it rendered; a text that is one `{{ expression }}` and nothing else becomes
@@ -80,16 +79,39 @@ impl Scope {
         let inside = text.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
         let scope = Jinja::from_object(Scope { depth: self.depth + 1, ..self.clone() });
         if let Some(expression) = inside.filter(|inside| !inside.contains("{{") && !inside.contains("}}")) {
-            let value = environment.compile_expression(expression)?.eval(scope)?;
-            if value.is_undefined() {
-                return Err(minijinja::Error::from(minijinja::ErrorKind::UndefinedError));
-            }
-            return Ok(value);
+            let compiled = environment.compile_expression(expression)?;
+            let value = compiled.eval(scope);
+            return match value {
+                Ok(value) if !value.is_undefined() => Ok(value),
+                Err(error) if error.kind() != minijinja::ErrorKind::UndefinedError => Err(error),
+                _ => Err(self.undefined(compiled.undeclared_variables(false))),
+            };
         }
-        Ok(Jinja::from(environment.render_str(text, scope)?))
+        let compiled = environment.template_from_str(text)?;
+        match compiled.render(scope) {
+            Err(error) if error.kind() == minijinja::ErrorKind::UndefinedError => {
+                Err(self.undefined(compiled.undeclared_variables(false)))
+            }
+            other => other.map(Jinja::from),
+        }
     }
 
-    fn look_up(&self, json: &Json, depth: usize) -> Jinja {
+    /// Which of the names that a template asks for is not there.
+    fn undefined(&self, asked: std::collections::HashSet<String>) -> minijinja::Error {
+        let known = |name: &str| name == "groups" || self.magic.contains_key(name) || self.vars.get(name).is_some();
+        let mut missing: Vec<String> = asked.into_iter().filter(|name| !known(name)).collect();
+        missing.sort_unstable();
+        let why = match missing.first() {
+            Some(name) => match super::near(name, self.vars.iter().map(|(name, _)| name)) {
+                Some(near) => format!("`{name}` is not defined; did you mean `{near}`?"),
+                None => format!("`{name}` is not defined"),
+            },
+            None => "a part of it is not defined".to_owned(),
+        };
+        minijinja::Error::new(minijinja::ErrorKind::UndefinedError, why)
+    }
+
+    fn look_up(&self, json: &Json) -> Jinja {
         match json {
             Json::Null => Jinja::from(()),
             Json::Bool(truth) => Jinja::from(*truth),
@@ -100,14 +122,14 @@ impl Scope {
             },
             Json::String(text) if is_template(text) => self.text(text).unwrap_or_else(Jinja::from),
             Json::String(text) => Jinja::from(text.as_str()),
-            Json::Array(items) => items.iter().map(|item| self.look_up(item, depth)).collect(),
+            Json::Array(items) => items.iter().map(|item| self.look_up(item)).collect(),
             Json::Object(map) => match opaque(map) {
                 Some((yaml11::UNSAFE, text)) => Jinja::from(text),
                 Some(_) => Jinja::from(minijinja::Error::new(
                     minijinja::ErrorKind::InvalidOperation,
                     "it needs a value that is encrypted with ansible-vault",
                 )),
-                None => map.iter().map(|(key, item)| (key.clone(), self.look_up(item, depth))).collect(),
+                None => map.iter().map(|(key, item)| (key.clone(), self.look_up(item))).collect(),
             },
         }
     }
@@ -119,7 +141,7 @@ impl Object for Scope {
         if name == "groups" {
             return Some(self.groups.clone());
         }
-        self.magic.get(name).cloned().or_else(|| self.vars.get(name).map(|json| self.look_up(json, 0)))
+        self.magic.get(name).cloned().or_else(|| self.vars.get(name).map(|var| self.look_up(&var.value)))
     }
 }
 
@@ -189,10 +211,14 @@ mod tests {
     use super::*;
 
     fn scope(vars: Json) -> Scope {
-        let vars: HashMap<String, Json> = vars.as_object().unwrap().clone().into_iter().collect();
-        let mut scope = Scope::new("web1.example.org", &["web".to_owned()], &Jinja::from(()), &VarSet::default());
-        scope.vars = Arc::new(vars);
-        scope
+        let source = Arc::new(crate::error::SourceFile { path: "hosts.yml".into(), text: String::new() });
+        let place = crate::error::Place { source, span: Default::default() };
+        let mut set = VarSet::default();
+        for (name, value) in vars.as_object().unwrap() {
+            let (place, key) = (place.clone(), place.clone());
+            set.set(name, Arc::new(super::super::vars::Var { value: value.clone(), place, key, size: 1 }));
+        }
+        Scope::new("web1.example.org", &["web".to_owned()], &Jinja::from(()), &Arc::new(set))
     }
 
     #[test]

@@ -25,17 +25,21 @@ pub(super) struct Var {
 /// as in a Python dict.
 #[derive(Clone, Default)]
 pub(super) struct VarSet {
-    order: Vec<(String, Arc<Var>)>,
-    index: HashMap<String, usize>,
+    order: Vec<(Arc<str>, Arc<Var>)>,
+    index: HashMap<Arc<str>, usize>,
 }
 
 impl VarSet {
     pub fn set(&mut self, name: &str, var: Arc<Var>) {
-        match self.index.get(name).and_then(|at| self.order.get_mut(*at)) {
+        self.put(Arc::from(name), var);
+    }
+
+    fn put(&mut self, name: Arc<str>, var: Arc<Var>) {
+        match self.index.get(&name).and_then(|at| self.order.get_mut(*at)) {
             Some(slot) => slot.1 = var,
             None => {
-                self.index.insert(name.to_owned(), self.order.len());
-                self.order.push((name.to_owned(), var));
+                self.index.insert(Arc::clone(&name), self.order.len());
+                self.order.push((name, var));
             }
         }
     }
@@ -45,13 +49,13 @@ impl VarSet {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Var>)> {
-        self.order.iter().map(|(name, var)| (name.as_str(), var))
+        self.order.iter().map(|(name, var)| (name.as_ref(), var))
     }
 
     /// Lays `other` over it: Ansible's default of replacing whole values.
     pub fn merge(&mut self, other: &VarSet) {
-        for (name, var) in other.iter() {
-            self.set(name, Arc::clone(var));
+        for (name, var) in &other.order {
+            self.put(Arc::clone(name), Arc::clone(var));
         }
     }
 
@@ -60,7 +64,7 @@ impl VarSet {
             return;
         }
         self.order.retain(|(name, _)| keep(name));
-        self.index = self.order.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect();
+        self.index = self.order.iter().enumerate().map(|(at, (name, _))| (Arc::clone(name), at)).collect();
     }
 }
 

@@ -26,8 +26,12 @@ impl Policy {
         }
         order(&mut bad, "load", "", &self.load.steps(), Direction::Rising);
         let cpu = &self.psi_cpu;
-        order(&mut bad, "psi_cpu", ".waiting", &[(cpu.enter.waiting.0, cpu.leave.waiting.0)], Direction::Rising);
-        order(&mut bad, "psi_cpu", ".load", &[(cpu.enter.load, cpu.leave.load)], Direction::Rising);
+        let bounds = [("waiting", cpu.enter.waiting.0, cpu.leave.waiting.0), ("load", cpu.enter.load, cpu.leave.load)];
+        for (part, enter, leave) in bounds {
+            if enter.is_nan() || leave.is_nan() || enter < leave {
+                bad.push((format!("psi_cpu.leave.{part}"), flips("above")));
+            }
+        }
         self.times(&mut bad);
         bad
     }
@@ -86,6 +90,10 @@ fn numbers(steps: &[(Percent, Percent)]) -> Vec<(f64, f64)> {
     steps.iter().map(|(enter, leave)| (enter.0, leave.0)).collect()
 }
 
+fn flips(side: &str) -> String {
+    format!("it is left {side} where it is entered, so it would flip with every sample")
+}
+
 /// Each step must be left on the better side of where it is entered, and a worse step entered and left on the worse
 /// side of the one before: else the severity flips or a worse sample would lower it.
 fn order(bad: &mut Problems, path: &str, part: &str, steps: &[(f64, f64)], direction: Direction) {
@@ -100,8 +108,7 @@ fn order(bad: &mut Problems, path: &str, part: &str, steps: &[(f64, f64)], direc
     };
     for (name, (enter, leave)) in NAMES.iter().zip(steps) {
         if !at_least_as_bad(*enter, *leave) {
-            let message = format!("it is left {past_enter} where it is entered, so it would flip with every sample");
-            bad.push((format!("{path}.leave.{name}{part}"), message));
+            bad.push((format!("{path}.leave.{name}{part}"), flips(past_enter)));
         }
     }
     for (pair, names) in steps.windows(2).zip(NAMES.windows(2)) {
@@ -113,5 +120,54 @@ fn order(bad: &mut Problems, path: &str, part: &str, steps: &[(f64, f64)], direc
                 bad.push((format!("{path}.{side}.{grave}{part}"), message));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::units::{Bytes, Span};
+
+    fn paths(policy: &Policy) -> Vec<String> {
+        policy.check().into_iter().map(|(path, _)| path).collect()
+    }
+
+    #[test]
+    fn the_defaults_are_in_order() {
+        assert_eq!(Policy::default().check(), []);
+    }
+
+    #[test]
+    fn each_wrong_order_is_named() {
+        let wrong = |change: fn(&mut Policy)| {
+            let mut policy = Policy::default();
+            change(&mut policy);
+            paths(&policy)
+        };
+        assert_eq!(
+            wrong(|p| p.mem.enter.hard.bytes = Bytes(5 << 30)),
+            ["mem.leave.hard.bytes", "mem.enter.hard.bytes"]
+        );
+        assert_eq!(
+            wrong(|p| p.mem.leave.soft.percent = Percent(10.0)),
+            ["mem.leave.soft.percent", "mem.leave.hard.percent"]
+        );
+        assert_eq!(wrong(|p| p.psi_mem.enter.crit = Percent(10.0)), ["psi_mem.leave.crit", "psi_mem.enter.crit"]);
+        assert_eq!(wrong(|p| p.swap.leave.crit = Percent(30.0)), ["swap.leave.crit"]);
+        assert_eq!(wrong(|p| p.load.leave.soft = 3.0), ["load.leave.soft", "load.leave.hard"]);
+        assert_eq!(wrong(|p| p.load.enter.soft = f64::NAN), ["load.leave.soft", "load.enter.hard"]);
+        assert_eq!(wrong(|p| p.psi_cpu.leave.load = 2.5), ["psi_cpu.leave.load"]);
+        assert_eq!(wrong(|p| p.dwell.base = Span(std::time::Duration::from_secs(901))), ["dwell.base"]);
+        assert_eq!(wrong(|p| p.gap = Span::default()), ["gap"]);
+        assert_eq!(wrong(|p| p.hard_samples = 0), ["hard_samples"]);
+        assert_eq!(wrong(|p| p.ci.leave = 2.5), ["ci.leave"]);
+        assert_eq!(wrong(|p| p.cpu = 0.0), ["cpu"]);
+    }
+
+    #[test]
+    fn a_message_says_what_would_happen() {
+        let mut policy = Policy::default();
+        policy.inodes.enter.hard = Percent(17.0);
+        insta::assert_debug_snapshot!(policy.check());
     }
 }

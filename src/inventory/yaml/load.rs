@@ -43,18 +43,29 @@ pub fn read(path: &Path) -> Result<Arc<SourceFile>, Diagnostic> {
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
-        Diagnostic::error(format!("{shown}:{line}: not UTF-8 at byte {at}")).help("save the file as UTF-8")
+        // What is text up to there, so that the line can be shown.
+        let mut text = String::from_utf8_lossy(error.as_bytes().get(..at).unwrap_or_default()).into_owned();
+        text.push(char::REPLACEMENT_CHARACTER);
+        let span = span_of(&text, at, text.len());
+        let source = Arc::new(SourceFile { path: path.to_path_buf(), text });
+        let source = mask::masked_lines(&source);
+        Diagnostic::error("not UTF-8").at(&source, span).help("save the file as UTF-8")
     })?;
     let source = Arc::new(SourceFile { path: path.to_path_buf(), text });
     if let Some(at) = source.text.find('\0') {
-        let before = source.text.get(..at).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        let span = Span { line, column, start: at, end: at + 1 };
+        let span = span_of(&source.text, at, at + 1);
+        let source = mask::masked_lines(&source);
         return Err(Diagnostic::error("a NUL character in a text file").at(&source, span).help("remove it"));
     }
     Ok(source)
+}
+
+/// The span of the bytes `start` to `end` of `text`.
+fn span_of(text: &str, start: usize, end: usize) -> Span {
+    let before = text.get(..start).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    Span { line, column, start, end }
 }
 
 /// Parses the one document in `source`; `None` when it is empty or holds only comments.

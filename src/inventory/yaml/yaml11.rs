@@ -72,7 +72,8 @@ pub fn plain(text: &str) -> Result<Scalar, String> {
 /// # Errors
 /// As [`plain`], and when the text does not fit the tag, and for tags that Ansible does not know.
 pub fn scalar(text: &str, is_plain: bool, tag: Option<&str>) -> Result<Scalar, String> {
-    let Some(tag) = tag else {
+    // A lone `!` changes nothing to the parser that Ansible uses.
+    let Some(tag) = tag.filter(|tag| *tag != "!") else {
         return if is_plain { plain(text) } else { Ok(Scalar::Text(text.to_owned())) };
     };
     match tag.strip_prefix(CORE) {
@@ -90,7 +91,6 @@ pub fn scalar(text: &str, is_plain: bool, tag: Option<&str>) -> Result<Scalar, S
             None => Err(format!("`{text}` is not a date")),
         },
         Some("binary") => Err("binary data has no place in an inventory".to_owned()),
-        _ if tag == "!" => Ok(Scalar::Text(text.to_owned())),
         _ if matches!(tag, "!unsafe" | "!vault" | "!vault-encrypted") => plain(text),
         _ => Err(format!("the tag `{}` is not known to Ansible", short(tag))),
     }
@@ -112,7 +112,11 @@ pub fn value(node: &Node) -> Result<Json, Refusal> {
 pub fn key(node: &Node) -> Result<(String, bool), Refusal> {
     let refuse = |message: String| Refusal { message, span: node.span };
     let Value::Scalar { text, plain } = &node.value else {
-        return Err(refuse(format!("{} cannot be a key", node.kind())));
+        let hint = match node.value {
+            Value::Mapping(_) => "; a value that begins with `{{` must be in quotes",
+            _ => "",
+        };
+        return Err(refuse(format!("{} cannot be a key{hint}", node.kind())));
     };
     // A lone `=` is YAML 1.1's default key, which PyYAML takes for text in a key.
     Ok(match scalar(text, *plain, node.tag.as_deref()).map_err(refuse)? {
@@ -163,9 +167,16 @@ fn convert(node: &Node, unsafe_text: bool) -> Result<Json, Refusal> {
                 return entries.iter().map(|(item, _)| convert(item, unsafe_text)).collect();
             }
             let mut map = Map::with_capacity(entries.len());
+            let mut numbers = std::collections::HashSet::new();
             for (name, item) in entries {
-                let (text, _) = key(name)?;
-                if map.contains_key(&text) {
+                let (text, is_text) = key(name)?;
+                // To Python `1`, `1.0` and `true` are one key.
+                let number = match text.as_str() {
+                    "true" => "1",
+                    "false" => "0",
+                    other => other.strip_suffix(".0").unwrap_or(other),
+                };
+                if map.contains_key(&text) || (!is_text && !numbers.insert(number.to_owned())) {
                     return Err(Refusal { message: format!("the key `{text}` stands twice"), span: name.span });
                 }
                 map.insert(text, convert(item, unsafe_text)?);
@@ -202,4 +213,50 @@ fn wrapped(key: &str, text: &str) -> Json {
 
 fn short(tag: &str) -> String {
     tag.strip_prefix(CORE).map_or_else(|| tag.to_owned(), |name| format!("!!{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::error::SourceFile;
+
+    fn read(text: &str) -> Result<String, Refusal> {
+        let source = Arc::new(SourceFile { path: "v.yml".into(), text: text.to_owned() });
+        value(&super::super::parse(&source).unwrap().unwrap()).map(|json| json.to_string())
+    }
+
+    #[test]
+    fn plain_scalars_follow_yaml_1_1_and_quoted_ones_are_text() {
+        for (text, want) in [
+            ("[yes, Off, y, 'yes', ~, null, '']", r#"[true,false,"y","yes",null,null,""]"#),
+            ("[0644, 0o17, 1e3, 1.5, 1:30, 2026-03-12, .inf]", r#"[420,"0o17","1e3",1.5,90,"2026-03-12","Infinity"]"#),
+            ("[!!str 12, !!int '0x10', !!float 1e3, ! 12]", r#"["12",16,1000.0,12]"#),
+            ("{yes: 1, 0x10: 2, ~: 3}", r#"{"true":1,"16":2,"null":3}"#),
+            ("!unsafe [a, 1]", r#"[{"__ansible_unsafe":"a"},1]"#),
+            ("!vault x", r#"{"__ansible_vault":"x"}"#),
+            ("!!omap [{a: 1}]", r#"[["a",1]]"#),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_meaning_is_refused_at_its_place() {
+        for (text, column) in [
+            ("[a, 2026-02-30]", 5),
+            ("[!!int abc]", 2),
+            ("[!foo x]", 2),
+            ("{a: !!binary aGk=}", 5),
+            ("{1: a, true: b}", 8),
+            ("{[a]: b}", 2),
+            ("{2026-03-12: b}", 2),
+            ("[!!seq {a: 1}]", 2),
+        ] {
+            let refusal = read(text).unwrap_err();
+            // A tagged value begins behind its tag to the parser.
+            assert!(refusal.span.column >= column && refusal.span.column < column + 12, "{text}: {refusal:?}");
+        }
+    }
 }

@@ -136,7 +136,10 @@ impl<'a> Book<'a> {
         let latch = self.latches.latches.entry(key(signal, None)).or_default();
         latch.unknown_since = None;
         let level = latch.level;
-        let text = format!("{} not measured yet", signal.words().0);
+        let text = match level {
+            Level::Ok => format!("{} not measured yet", name(signal, None)),
+            _ => format!("{} not measured, {level} before", name(signal, None)),
+        };
         self.done.push(Severity { signal, subject: None, level, value: None, threshold: None, text });
     }
 
@@ -156,6 +159,10 @@ impl<'a> Book<'a> {
             _ => None,
         };
         let (Some(level), Some(value)) = (level, waiting) else {
+            if waiting.is_some() {
+                // The host has the signal, though this sample cannot tell what it comes to.
+                self.latches.latches.entry(key(Signal::PsiCpu, None)).or_default();
+            }
             self.unknown(Signal::PsiCpu, None);
             return;
         };

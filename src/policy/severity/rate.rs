@@ -53,7 +53,8 @@ impl Rates {
         let (total, steal) = (ticks.total?, ticks.steal?);
         let (total_before, steal_before) = self.ticks.replace((total, steal))?;
         let all = total.checked_sub(total_before).filter(|all| *all > 0)?;
-        let stolen = steal.checked_sub(steal_before).filter(|stolen| *stolen <= all)?;
+        // The kernel does not read both at one instant: over a short interval one may be a tick ahead.
+        let stolen = steal.checked_sub(steal_before)?.min(all);
         Some(stolen as f64 / all as f64 * 100.0)
     }
 

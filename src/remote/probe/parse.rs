@@ -57,6 +57,9 @@ pub enum Garbled {
     /// The answer stops before its `end`.
     #[error("the probe's answer was cut off: it has no last line `end`")]
     Cut,
+    /// Something else is mixed into the answer.
+    #[error("the probe's answer holds a line that it did not write: {0}")]
+    Mixed(String),
     /// The probe itself gave up.
     #[error("the probe refused: {0}")]
     Refused(String),
@@ -72,21 +75,37 @@ fn saw(line: &str) -> String {
 /// unknown keys. A key that comes twice with different values is unknown.
 ///
 /// # Errors
-/// Without `begin` or without `end` nothing in it is believed.
+/// Without `begin` or without `end` nothing in it is believed, nor when a line between is not `key value`: a line that
+/// was broken in two could else pass for a smaller number.
 pub fn parse(output: &[u8]) -> Result<Report, Garbled> {
     let text = String::from_utf8_lossy(output);
-    let mut lines: Vec<&str> = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
-    let Some(begin) = lines.iter().rposition(|line| *line == "begin factory-probe 1") else {
+    let mut lines: Vec<&str> = text.split('\n').collect();
+    let marks = ["begin factory-probe 1", "begin factory-probe 1\r"];
+    let Some(begin) = lines.iter().rposition(|line| marks.contains(line)) else {
         let first = lines.iter().map(|line| line.trim()).find(|line| !line.is_empty()).unwrap_or_default();
         return Err(Garbled::NoBegin(printable(first, 120)));
     };
+    // A terminal in between ends every line in CR LF, or none.
+    if lines.get(begin).is_some_and(|line| line.ends_with('\r')) {
+        lines.iter_mut().for_each(|line| *line = line.strip_suffix('\r').unwrap_or(line));
+    }
     lines.drain(..=begin);
-    if let Some(why) = lines.iter().find_map(|line| line.strip_prefix("refused ")) {
+    if let Some(why) = lines.first().and_then(|line| line.strip_prefix("refused ")) {
         return Err(Garbled::Refused(printable(why, 120)));
     }
     let end = lines.iter().position(|line| *line == "end").ok_or(Garbled::Cut)?;
     lines.truncate(end);
+    if let Some(line) = lines.iter().find(|line| !is_line(line)) {
+        return Err(Garbled::Mixed(printable(line, 120)));
+    }
     Ok(Answer::new(&lines).report())
+}
+
+/// `key value`: a key of small letters, digits and `_`, and a space.
+fn is_line(line: &str) -> bool {
+    let key = line.split_once(' ').map(|(key, _)| key).unwrap_or_default();
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    key.starts_with(|c: char| c.is_ascii_lowercase()) && key.bytes().all(plain)
 }
 
 /// `text` without control characters, at most `most` characters.
@@ -157,10 +176,12 @@ impl<'a> Answer<'a> {
     /// Total and available from /proc/meminfo; each from `free -b` only where that lacks it.
     fn mem(&self) -> Mem {
         let free = self.free("Mem:");
-        let of = |name, column| self.meminfo(name).or_else(|| free.get(column).copied()?);
-        let total = of("MemTotal:", "total");
+        let total = self.meminfo("MemTotal:").or_else(|| free.get("total").copied()?);
         // More free than there is: one of the two is wrong, and we cannot tell which.
-        let available = of("MemAvailable:", "available").filter(|free| total.is_none_or(|total| *free <= total));
+        // BusyBox's `free` prints 0 where it does not know.
+        let listed = self.meminfo("MemAvailable:");
+        let available = listed.or_else(|| free.get("available").copied()?.filter(|free| *free > 0));
+        let available = available.filter(|free| total.is_none_or(|total| *free <= total));
         Mem { total, available }
     }
 
@@ -179,13 +200,17 @@ impl<'a> Answer<'a> {
 
     /// The columns of one row of `free -b`, by their heading.
     fn free(&self, row: &str) -> BTreeMap<&'a str, Option<u64>> {
-        let mut head = Vec::new();
+        let mut head: Vec<&str> = Vec::new();
         for line in self.all("free") {
-            let mut words = line.split_ascii_whitespace();
+            let mut words = line.split(' ').filter(|word| !word.is_empty());
             if line.starts_with(' ') {
                 head = words.collect();
             } else if words.next() == Some(row) {
-                return head.into_iter().zip(words.map(number)).collect();
+                let cells: Vec<Option<u64>> = words.map(number).collect();
+                // Swap has the first three columns alone.
+                let fits = cells.len() == head.len() || cells.len() == 3;
+                let sound = head.starts_with(&["total", "used", "free"]) && fits;
+                return if sound { head.into_iter().zip(cells).collect() } else { BTreeMap::new() };
             }
         }
         BTreeMap::new()
@@ -326,13 +351,14 @@ fn decimal(text: &str) -> Option<f64> {
     if digits(whole) && digits(part) && text.len() <= 16 { text.parse().ok() } else { None }
 }
 
-/// A clock's reading. One without a fraction stands for the middle of its second.
+/// A clock's reading, to the microsecond. One without a fraction stands for the middle of its second.
 fn seconds(text: &str) -> Option<f64> {
-    match text.split_once('.') {
-        None => Some(number(text).filter(|seconds| *seconds < 1 << 40)? as f64 + 0.5),
-        // Nanoseconds are more than a float of this size holds: microseconds are not.
-        Some((whole, part)) => decimal(&format!("{whole}.{}", part.get(..6.min(part.len()))?)),
-    }
+    let (whole, part) = text.split_once('.').unwrap_or((text, "5"));
+    number(part)?;
+    let micros = number(format!("{part:0<6}").get(..6)?)?;
+    // Far beyond any calendar: not a clock.
+    let whole = number(whole).filter(|seconds| *seconds < 1 << 36)?;
+    Some(whole as f64 + micros as f64 / 1e6)
 }
 
 /// `UPTIME IDLE`.
@@ -377,11 +403,14 @@ impl<'a> Usage<'a> {
         let mut found = None;
         for (i, columns) in words.windows(4).enumerate() {
             let [(start, total), (_, used), (_, free), (last, share)] = columns else { continue };
-            let total = number(total);
-            let used = number(used);
+            let (total, used) = (number(total), number(used));
+            let percent = share.strip_suffix('%').and_then(number);
             // Below 0 = the part kept for root is in use already: nothing is left for others.
-            let free = free.strip_prefix('-').map_or_else(|| number(free), |digits| number(digits).map(|_| 0));
-            let is_share = *share == "-" || share.strip_suffix('%').and_then(number).is_some();
+            let free = match free.strip_prefix('-') {
+                Some(over) => number(over).filter(|_| percent >= Some(100)).map(|_| 0),
+                None => number(free),
+            };
+            let is_share = *share == "-" || percent.is_some();
             let (Some(total), Some(used), Some(free), true) = (total, used, free, is_share) else { continue };
             if i == 0 || found.is_some() {
                 return None;
@@ -451,4 +480,170 @@ fn is_token(text: &str) -> bool {
 /// 1 to 200 characters without control characters, and no byte that was not UTF-8.
 fn is_plain(text: &str) -> bool {
     (1..=200).contains(&text.chars().count()) && !text.chars().any(|c| c.is_control() || c == '\u{fffd}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(lines: &str) -> Report {
+        parse(format!("\nbegin factory-probe 1\n{lines}\nend\n").as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_digits_and_nothing_else() {
+        for (text, want) in [("0", Some(0)), ("18446744073709551615", Some(u64::MAX)), ("007", Some(7))] {
+            assert_eq!(number(text), want, "{text}");
+        }
+        for text in ["", "-1", "+1", "1 ", " 1", "1e3", "0x1", "18446744073709551616", "1_000", "\u{0661}"] {
+            assert_eq!(number(text), None, "{text}");
+        }
+        for (text, want) in [("0.5", Some(0.5)), ("12", Some(12.0)), ("123456789.01", Some(123_456_789.01))] {
+            assert_eq!(decimal(text), want, "{text}");
+        }
+        for text in ["", ".", ".5", "5.", "1.2.3", "-0.5", "+1.0", "nan", "inf", "1e9", "1,5", "12345678901234567"] {
+            assert_eq!(decimal(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_clock_without_a_fraction_stands_for_the_middle_of_its_second() {
+        assert_eq!(seconds("1795355019.539461240"), Some(1_795_355_019.539_461));
+        assert_eq!(seconds("1795355019.5"), Some(1_795_355_019.5));
+        assert_eq!(seconds("1795355019"), Some(1_795_355_019.5));
+        for text in ["", "17953.", ".5", "17.%N", "99999999999", "-1"] {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_another_form_is_unknown() {
+        assert_eq!(report("cores 8").cores, Some(8));
+        assert_eq!(report("cores 0").cores, None);
+        assert_eq!(report("cores 8\ncores 9").cores, None, "two answers are none");
+        assert_eq!(report("uptime 12.34 5.00").uptime_s, Some(12.34));
+        for line in ["uptime 12", "uptime 12.34", "uptime 12 5.00", "uptime up 12 days", "uptime  12.34 5.00"] {
+            assert_eq!(report(line).uptime_s, None, "{line}");
+        }
+        assert_eq!(report("meminfo MemTotal:  8192 kB").mem.unwrap().total, Some(8192 << 10));
+        for line in ["MemTotal:  8192", "MemTotal:  8192 MB", "MemTotal:  81 92 kB", "MemTotal: 99999999999999999 kB"] {
+            assert_eq!(report(&format!("meminfo {line}")).mem, None, "{line}");
+        }
+        let load = report("loadavg 0.50 0.40 0.30 2/140 999");
+        assert_eq!((load.load, load.pids.unwrap().used), (Some([0.5, 0.4, 0.3]), Some(140)));
+        for line in ["0.50 0.40 0.30", "0.50 0.40 0.30 2/140", "0 0 0 2/140 9", "0.50 0.40 0.30 2/140 999 1"] {
+            assert_eq!(report(&format!("loadavg {line}")).load, None, "{line}");
+        }
+        for line in ["some avg60=1.00", "some avg10=0.00 avg60=101.50 avg300=0.00 total=0", "some 1 2 3 4"] {
+            assert_eq!(report(&format!("psi_cpu {line}")).psi, None, "{line}");
+        }
+        let ticks = report("stat cpu  10 0 20 30 1 2 3 4 5 6").cpu_ticks.unwrap();
+        assert_eq!((ticks.total, ticks.steal), (Some(70), Some(4)), "guests are in user time already");
+        assert_eq!(report("stat cpu  10 0 20 30").cpu_ticks.unwrap().steal, None);
+        assert_eq!(report("stat cpu0 10 0 20 30 0 0 0 9").cpu_ticks, None);
+        for id in ["1234", "150B159b-e3ec-42fc-8efe-31f0e02cbac2", "150b159b-e3ec-42fc-8efe-31f0e02cbac"] {
+            assert_eq!(report(&format!("boot_id {id}")).boot_id, None, "{id}");
+        }
+    }
+
+    #[test]
+    fn more_free_than_there_is_is_not_believed() {
+        let both =
+            "meminfo MemTotal:  100 kB\nmeminfo MemAvailable:  101 kB\nmeminfo SwapTotal: 1 kB\nmeminfo SwapFree: 2 kB";
+        let report = report(both);
+        assert_eq!(report.mem.unwrap().available, None);
+        assert_eq!(report.swap.unwrap().free, None);
+    }
+
+    #[test]
+    fn free_is_asked_only_for_what_meminfo_lacks() {
+        let free = "free               total        used        free      shared  buff/cache   available\n\
+                    free Mem:           1000         200         300          10         500         700\n\
+                    free Swap:            50          10          40";
+        let mem = report(free).mem.unwrap();
+        assert_eq!((mem.total, mem.available), (Some(1000), Some(700)));
+        assert_eq!(report(free).swap.unwrap(), Swap { total: Some(50), free: Some(40) });
+        let mem = report(&format!("meminfo MemTotal:  1 kB\n{free}")).mem.unwrap();
+        assert_eq!((mem.total, mem.available), (Some(1024), Some(700)));
+        // BusyBox prints 0 for what it does not know; procps before 3.3.10 has no such column.
+        assert_eq!(report(&free.replace("         700", "           0")).mem.unwrap().available, None);
+        assert_eq!(report(&free.replace("available", "cached")).mem.unwrap().available, None);
+    }
+
+    #[test]
+    fn df_columns_are_found_between_names_with_spaces() {
+        let usage = |line| Usage::parse(line).map(|usage| (usage.device, usage.total, usage.free, usage.mount));
+        assert_eq!(usage("/dev/vda 100 40 60 40% /"), Some(("/dev/vda", 100, 60, "/")));
+        assert_eq!(usage("my 1 2 disk   100  40   60  40% /mnt/a b 7"), Some(("my 1 2 disk", 100, 60, "/mnt/a b 7")));
+        assert_eq!(usage("dev 100 100 -5 106% /"), Some(("dev", 100, 0, "/")), "the part kept for root is in use");
+        assert_eq!(usage("btrfs 0 0 0 - /"), Some(("btrfs", 0, 0, "/")));
+        for line in [
+            "",
+            "100 40 60 40% /",
+            "dev 100 40 60 40%",
+            "dev 100 40 60 /",
+            "dev 100 40 x 40% /",
+            "dev 100 40 101 40% /",
+            "dev 100 40 -60 40% /",
+            "dev 1 2 1 4% /mnt 5 6 5 8% /x",
+            "dev 100 40 60 40% relative",
+        ] {
+            assert_eq!(usage(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_known_whole_or_not_at_all() {
+        assert_eq!(report("runs 0").runs, Some(vec![]));
+        assert_eq!(report("cores 1").runs, None);
+        assert_eq!(report("run a DONE 0\nrun b RUNNING\nruns 2").runs.unwrap().len(), 2);
+        for lines in [
+            "run a DONE 0\nruns 2",
+            "run a DONE 0\nruns 0",
+            "run a DONE\nruns 1",
+            "run a DONE 256\nruns 1",
+            "run a GONE\nruns 1",
+            "run a RUNNING\nrun a RUNNING\nruns 2",
+        ] {
+            assert_eq!(report(lines).runs, None, "{lines}");
+        }
+        assert_eq!(report("halts 0").found, Some(vec![]));
+        assert_eq!(report("halt 0 dev\nhalts 2").found, None);
+        assert_eq!(report("path 0 /\npath 2 /x").disks, None);
+    }
+
+    #[test]
+    fn a_fence_that_could_fail_open_is_unknown() {
+        let epoch = |line: &str| report(&format!("epoch {line}")).fence.and_then(|fence| fence.epoch);
+        assert_eq!(epoch("7 vps-1"), Some(7));
+        assert_eq!(epoch("999999999999999"), Some(999_999_999_999_999));
+        for line in ["", "0", "07", "1000000000000000", "-1", "7x", " 7"] {
+            assert_eq!(epoch(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_banner_a_terminal_and_a_farewell_do_no_harm() {
+        let plain = parse(b"\nbegin factory-probe 1\ncores 2\nend\n");
+        assert_eq!(parse(b"Welcome!\ncores 9\nlast login\nbegin factory-probe 1\ncores 2\nend\nbye\n"), plain);
+        assert_eq!(parse(b"\r\nbegin factory-probe 1\r\ncores 2\r\nend\r\n"), plain);
+        assert_eq!(plain.unwrap().cores, Some(2));
+    }
+
+    #[test]
+    fn no_answer_says_what_came_instead() {
+        let message = |output: &[u8]| parse(output).unwrap_err().to_string();
+        assert_eq!(message(b""), "the host did not run the probe; it said nothing");
+        let nologin = b"This account is currently not available.\x1b[2J\n";
+        assert_eq!(
+            message(nologin),
+            "the host did not run the probe; it said: This account is currently not available.?[2J"
+        );
+        assert_eq!(message(b"begin factory-probe 1\ncores 2\n"), Garbled::Cut.to_string());
+        assert_eq!(parse(b"begin factory-probe 1\ncores 12\n8\nend\n"), Err(Garbled::Mixed("8".into())));
+        assert_eq!(
+            message(b"begin factory-probe 1\nrefused the question was cut off\n"),
+            "the probe refused: the question was cut off"
+        );
+    }
 }

@@ -5,7 +5,8 @@
 # first KEY FILE: the first line of a file
 first() {
   l=
-  [ -r "$2" ] && { IFS= read -r l <"$2" || [ "$l" ]; } && printf '%s %s\n' "$1" "$l"
+  # A named pipe would be read for ever.
+  [ -f "$2" ] && [ -r "$2" ] && { IFS= read -r l <"$2" || [ "$l" ]; } && printf '%s %s\n' "$1" "$l"
 }
 
 # expand PATH: `~` is the home directory here
@@ -47,7 +48,7 @@ state() {
     s=CREATED
     return
   fi
-  IFS= read -r l <"$1/started"
+  [ -f "$1/started" ] && IFS= read -r l <"$1/started" || return
   started=$l
   if [ ! -e "$1/rc" ]; then
     case $started in cancelled | 'cancelled '*)
@@ -68,7 +69,7 @@ state() {
   fi
   l=
   if [ -e "$1/rc" ]; then
-    IFS= read -r l <"$1/rc"
+    [ -f "$1/rc" ] && IFS= read -r l <"$1/rc"
     case $l in '' | *[!0-9]*) ;; *) s="DONE $l" ;; esac
     return
   fi
@@ -228,10 +229,10 @@ probe() {
       [ -e "$f" ] || continue
       case ${f##*/} in *"$nl"*) continue ;; esac
       printf 'halt %s %s\n' "$i" "${f##*/}"
-      [ -f "$f" ] && [ -r "$f" ] && while IFS= read -r l || [ "$l" ]; do
+      [ -f "$f" ] && head -c 16384 "$f" | while IFS= read -r l || [ "$l" ]; do
         printf 'hold %s %s\n' "$i" "$l"
         l=
-      done <"$f"
+      done
       i=$((i + 1))
     done
     if [ ! -e "$home/halt" ] || { [ -r "$home/halt" ] && [ -x "$home/halt" ]; }; then printf 'halts %s\n' "$i"; fi

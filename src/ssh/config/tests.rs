@@ -133,7 +133,7 @@ fn what_ssh_does_not_take_is_told_in_its_words() {
     assert_eq!(error.exit(), Exit::Unreachable);
     assert!(error.to_string().contains("Bad configuration option: portt"), "{error}");
     let Some(home) = self::home("") else { return };
-    ask(home.path(), &Wanted::named("-oProxyCommand=touch /tmp/x")).unwrap_err();
+    ask(home.path(), &Wanted::named("-oProxyCommand=true")).unwrap_err();
     ask(home.path(), &Wanted::named("")).unwrap_err();
 }
 
@@ -148,8 +148,10 @@ fn no_ssh_and_a_hanging_ssh_are_told() {
     assert!(absent.to_string().contains("not installed") && absent.advice().unwrap().contains("openssh-client"));
     let directory = tempfile::tempdir().unwrap();
     let slow = directory.path().join("slow");
-    std::fs::write(&slow, "#!/bin/sh\nexec sleep 60\n").unwrap();
-    std::fs::set_permissions(&slow, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    // Written by a process of its own: a child that another test's thread forks would hold it open for writing, and a
+    // program that is open for writing cannot be run.
+    let script = "printf '#!/bin/sh\\nexec sleep 60\\n' >\"$0\" && chmod 755 \"$0\"";
+    assert!(std::process::Command::new("sh").args(["-c", script]).arg(&slow).status().unwrap().success());
     let begun = std::time::Instant::now();
     let hangs = ask(&slow);
     assert!(hangs.to_string().contains("did not answer within 200ms"), "{hangs}");

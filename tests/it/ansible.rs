@@ -1,0 +1,107 @@
+//! Our answers against ansible-core's own, over every inventory in tests/it/ansible. Its `VERSION` says which
+//! ansible-core; `regenerate.sh` there asks it again.
+
+use std::path::{Path, PathBuf};
+
+use factory::error::Diagnostics;
+use factory::exit::Exit;
+use factory::inventory::hosts::Hosts;
+use serde_json::Value;
+
+fn inventories() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/ansible");
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    found.sort();
+    found
+}
+
+fn load(inventory: &Path) -> Hosts {
+    let mut problems = Diagnostics::default();
+    Hosts::load(&inventory.join("hosts.yml"), &mut problems)
+        .unwrap_or_else(|| panic!("{}: {:?}", inventory.display(), messages(&problems)))
+}
+
+fn messages(problems: &Diagnostics) -> Vec<&str> {
+    problems.iter().map(|problem| problem.message.as_str()).collect()
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn lists_equal_those_of_ansible_inventory() {
+    let inventories = inventories();
+    assert!(inventories.len() >= 30);
+    let mut wrong = Vec::new();
+    for inventory in inventories {
+        let mut want: Value = serde_json::from_str(&read(&inventory.join("expected-list.json"))).unwrap();
+        want["_meta"].as_object_mut().unwrap().remove("profile");
+        let got = load(&inventory).list_json();
+        if got != want {
+            wrong.push(difference(&inventory.display().to_string(), &want, &got));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Where two values differ first.
+fn difference(at: &str, want: &Value, got: &Value) -> String {
+    match (want, got) {
+        (Value::Object(want), Value::Object(got)) => {
+            for key in want.keys().chain(got.keys()) {
+                let (a, b) = (want.get(key).unwrap_or(&Value::Null), got.get(key).unwrap_or(&Value::Null));
+                if a != b || want.contains_key(key) != got.contains_key(key) {
+                    return difference(&format!("{at} > {key}"), a, b);
+                }
+            }
+            at.to_owned()
+        }
+        (Value::Array(want), Value::Array(got)) if want.len() == got.len() => {
+            let index = want.iter().zip(got).position(|(a, b)| a != b).unwrap_or(0);
+            difference(&format!("{at} > {index}"), &want[index], &got[index])
+        }
+        _ => format!("{at}: want {want}, got {got}"),
+    }
+}
+
+#[test]
+fn graphs_equal_those_of_ansible_inventory() {
+    for inventory in inventories() {
+        let want = read(&inventory.join("expected-graph.txt"));
+        assert_eq!(load(&inventory).graph(), want.trim_end_matches('\n'), "{}", inventory.display());
+    }
+}
+
+#[test]
+fn patterns_select_what_ansible_lists() {
+    let (mut count, mut wrong) = (0, Vec::new());
+    for inventory in inventories() {
+        let file = inventory.join("expected-hosts.txt");
+        if !file.exists() {
+            continue;
+        }
+        let hosts = load(&inventory);
+        for line in read(&file).lines() {
+            let (pattern, want) = line.split_once('\t').unwrap();
+            count += 1;
+            let got = match hosts.select(pattern) {
+                Ok(found) => found.iter().map(|host| host.name.as_str()).collect::<Vec<_>>().join(" "),
+                Err(error) => {
+                    assert_eq!(error.exit(), Exit::Inventory);
+                    assert!(error.advice().is_some(), "{pattern}: no hint");
+                    "none".to_owned()
+                }
+            };
+            // Ansible has two ways to say that nothing matched, and makes up a host for three names of this machine.
+            let made_up = ["localhost", "127.0.0.1", "::1"].contains(&want) && hosts.get(want).is_none();
+            let want = if want == "error" || made_up { "none" } else { want };
+            if got != want {
+                wrong.push(format!("{}: `{pattern}`: want {want}, got {got}", inventory.display()));
+            }
+        }
+    }
+    assert!(count >= 90, "only {count} patterns");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

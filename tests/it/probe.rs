@@ -1,0 +1,498 @@
+//! The probe's program under real shells, its parser against real output, and both against damage.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use factory::remote::probe::{self, Garbled, Report, Request};
+use factory::remote::sample::{Heard, Sample};
+use proptest::prelude::*;
+use serde_json::Value;
+
+/// Outputs of the program, as they came from hosts: by name.
+const FIXTURES: [(&str, &[u8]); 9] = [
+    ("debian-dash", include_bytes!("fixtures/probe/debian-dash.txt")),
+    ("debian-bash", include_bytes!("fixtures/probe/debian-bash.txt")),
+    ("busybox", include_bytes!("fixtures/probe/busybox.txt")),
+    ("busybox-old-kernel", include_bytes!("fixtures/probe/busybox-old-kernel.txt")),
+    ("no-psi", include_bytes!("fixtures/probe/no-psi.txt")),
+    ("old-kernel", include_bytes!("fixtures/probe/old-kernel.txt")),
+    ("disks", include_bytes!("fixtures/probe/disks.txt")),
+    ("dead-mount", include_bytes!("fixtures/probe/dead-mount.txt")),
+    ("home-in-use", include_bytes!("fixtures/probe/home-in-use.txt")),
+];
+
+fn sample(report: Report) -> Sample {
+    let sent = "2026-11-22T00:00:00Z".parse().unwrap();
+    let received = "2026-11-22T00:00:01Z".parse().unwrap();
+    let rtt = std::time::Duration::from_millis(21);
+    // The fixtures' clocks are those of the day when they were taken.
+    let mut sample = Sample::from_report("box", Heard { sent, received, rtt }, report);
+    sample.clock_skew_s = None;
+    sample
+}
+
+#[test]
+fn real_output_becomes_these_samples() {
+    for (name, output) in FIXTURES {
+        let sample = sample(probe::parse(output).unwrap());
+        assert_eq!(sample.is_whole(), name != "busybox-old-kernel", "{name}: {:?}", sample.lacks());
+        insta::assert_snapshot!(name, serde_json::to_string_pretty(&sample).unwrap());
+    }
+}
+
+#[test]
+fn a_cut_answer_is_no_answer() {
+    for (name, output) in FIXTURES {
+        let whole = probe::parse(output).unwrap();
+        for cut in 0..output.len() {
+            match probe::parse(&output[..cut]) {
+                Ok(report) => {
+                    assert_eq!(cut, output.len() - 1, "{name}: believed when cut at byte {cut}");
+                    assert_eq!(report, whole, "{name}");
+                }
+                Err(error) => assert!(matches!(error, Garbled::Cut | Garbled::NoBegin(_)), "{name} at {cut}: {error}"),
+            }
+        }
+    }
+}
+
+/// All numbers of a sample, by where they stand; of disks by path, since a damaged line may add one to the list.
+fn numbers(value: &Value, at: &str, found: &mut Vec<(String, String)>) {
+    match value {
+        Value::Number(number) => found.push((at.to_owned(), number.to_string())),
+        Value::Array(list) => {
+            for (i, item) in list.iter().enumerate() {
+                let name = item.get("path").and_then(Value::as_str).map_or_else(|| i.to_string(), Into::into);
+                numbers(item, &format!("{at}/{name}"), found);
+            }
+        }
+        Value::Object(map) => map.iter().for_each(|(key, item)| numbers(item, &format!("{at}/{key}"), found)),
+        _ => {}
+    }
+}
+
+fn numbers_of(report: Report) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    numbers(&serde_json::to_value(sample(report)).unwrap(), "", &mut found);
+    found
+}
+
+/// Lines whose content is a name: one damaged name is another name.
+fn is_name(line: &[u8]) -> bool {
+    [&b"path"[..], b"home ", b"halt ", b"hold ", b"run "].iter().any(|key| line.starts_with(key))
+}
+
+#[test]
+fn a_byte_that_cannot_stand_in_a_number_never_makes_another_number() {
+    for (name, output) in FIXTURES {
+        let undamaged = probe::parse(output).unwrap();
+        let whole = numbers_of(undamaged.clone());
+        for at in 0..output.len() {
+            let begin = output[..at].iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
+            if is_name(&output[begin..]) {
+                continue;
+            }
+            for garbage in [b'?', b',', b'\n', b'\r', b'\t', 0, 0x1b, 0xff] {
+                let mut damaged = output.to_vec();
+                damaged[at] = garbage;
+                let Ok(report) = probe::parse(&damaged) else { continue };
+                if report == undamaged {
+                    continue;
+                }
+                for (place, number) in numbers_of(report) {
+                    let same = whole.iter().any(|(other, value)| *other == place && *value == number);
+                    // A damaged name of a device may show the home's disk apart, with its own true numbers.
+                    let apart = place.starts_with("/disks/") && !whole.iter().any(|(other, _)| *other == place);
+                    assert!(same || apart, "{name}: byte {at} as {garbage:#x} makes {place} {number}");
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_makes_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = probe::parse(&bytes);
+        let framed = [b"begin factory-probe 1\n", bytes.as_slice(), b"\nend\n"].concat();
+        let _ = probe::parse(&framed);
+    }
+
+    #[test]
+    fn nor_do_damaged_lines(
+        fixture in 0..FIXTURES.len(),
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3u8), 1..8),
+    ) {
+        let mut output = FIXTURES[fixture].1.to_vec();
+        for (at, byte, how) in edits {
+            let at = at.index(output.len());
+            match how {
+                0 => output[at] = byte,
+                1 => output.insert(at, byte),
+                _ => drop(output.remove(at)),
+            }
+        }
+        let _ = probe::parse(&output);
+    }
+
+    #[test]
+    fn lines_of_any_value_never_panic(key in "(meminfo|df_k|df_i|path|psi_cpu|stat|halt|hold|run|runs|free|epoch|vmstat|loadavg)", value in "[ -~]{0,60}", n in any::<u64>()) {
+        let text = format!("begin factory-probe 1\npath 0 /\n{key} {value}\n{key} {n} {value} {n} {n} {n} {n}% /\nend\n");
+        let _ = probe::parse(text.as_bytes());
+    }
+}
+
+/// The shells that are installed here, each as the words that run a program text.
+fn shells() -> Vec<Vec<&'static str>> {
+    let known = [vec!["dash", "-c"], vec!["bash", "-c"], vec!["busybox", "sh", "-c"], vec!["/bin/sh", "-c"]];
+    let there = |shell: &Vec<&str>| {
+        let works = Command::new(shell[0]).args(&shell[1..]).arg(":").status().is_ok_and(|status| status.success());
+        if !works {
+            let _ = writeln!(std::io::stderr(), "left out: the probe under {0}, which is not installed", shell[0]);
+        }
+        works
+    };
+    known.into_iter().filter(there).collect()
+}
+
+/// Runs the program under one shell.
+fn run(shell: &[&str], request: &Request, change: impl FnOnce(&mut Command)) -> Vec<u8> {
+    let mut command = Command::new(shell[0]);
+    command.args(&shell[1..]).arg(probe::script()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    change(&mut command);
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&request.stdin().unwrap()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "{shell:?}: {} {errors}", output.status);
+    output.stdout
+}
+
+fn ask(shell: &[&str], request: &Request, change: impl FnOnce(&mut Command)) -> Report {
+    probe::parse(&run(shell, request, change)).unwrap()
+}
+
+fn proc(path: &str) -> String {
+    std::fs::read_to_string(Path::new("/proc").join(path)).unwrap()
+}
+
+fn meminfo(name: &str) -> u64 {
+    let text = proc("meminfo");
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_ascii_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn each_shell_tells_the_truth_about_this_machine() {
+    let home = tempfile::tempdir().unwrap();
+    let request = Request { home: home.path().to_str().unwrap().into(), ..Request::default() };
+    for shell in shells() {
+        let uptime = |text: &str| text.split(' ').next().unwrap().parse::<f64>().unwrap();
+        let before = uptime(&proc("uptime"));
+        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        let report = ask(&shell, &request, |_| ());
+        let after = uptime(&proc("uptime"));
+        let mem = report.mem.unwrap();
+        assert_eq!(mem.total, Some(meminfo("MemTotal:")), "{shell:?}");
+        assert!(mem.available.unwrap() > 0 && mem.available <= mem.total, "{shell:?}: {mem:?}");
+        assert_eq!(report.swap.unwrap().total, Some(meminfo("SwapTotal:")), "{shell:?}");
+        assert_eq!(report.boot_id.as_deref(), Some(proc("sys/kernel/random/boot_id").trim()), "{shell:?}");
+        assert_eq!(report.pids.unwrap().max, Some(proc("sys/kernel/pid_max").trim().parse().unwrap()), "{shell:?}");
+        assert!((before..=after).contains(&report.uptime_s.unwrap()), "{shell:?}");
+        assert!((report.clock.unwrap().0 - clock).abs() < 10.0, "{shell:?}");
+        let status = proc("self/status");
+        let mask = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed:")).unwrap();
+        let allowed: u32 = mask.chars().filter_map(|c| c.to_digit(16)).map(u32::count_ones).sum();
+        assert_eq!(report.cores, Some(u64::from(allowed)), "{shell:?}");
+        let root = rustix::fs::statvfs("/").unwrap();
+        let disks = report.disks.unwrap();
+        assert_eq!((disks[0].path.as_str(), disks[0].total), ("/", Some(root.f_blocks * root.f_frsize)), "{shell:?}");
+        assert!(disks[0].free.unwrap() < root.f_blocks * root.f_frsize);
+        assert_eq!(report.runs, Some(vec![]), "{shell:?}");
+        assert_eq!(report.found, Some(vec![]), "{shell:?}");
+        assert_eq!(report.psi.is_some(), Path::new("/proc/pressure/cpu").exists(), "{shell:?}");
+        let stat = report.cpu_ticks.unwrap();
+        assert!(stat.total.unwrap() > 0 && stat.steal <= stat.total);
+    }
+}
+
+#[test]
+fn a_path_of_any_bytes_arrives_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let all: String = (1u8..=255).filter(|b| !b"/\n".contains(b)).map(char::from).collect();
+    // A name is at most 255 bytes; the letters above 127 take two each.
+    let names = [
+        "$(touch pwned)",
+        "`id`; x",
+        " lead and trail ",
+        "-rf",
+        "'\"\\",
+        "ünï",
+        "*?[a-z]",
+        all.get(..120).unwrap(),
+        all.chars().skip(121).collect::<String>().get(..200).unwrap(),
+    ]
+    .map(|name| dir.path().join(name));
+    for path in &names {
+        std::fs::create_dir(path).unwrap();
+    }
+    let disks: Vec<String> = names.iter().map(|path| path.to_str().unwrap().to_owned()).collect();
+    for shell in shells() {
+        for home in &names {
+            let halted = home.join("halt");
+            std::fs::create_dir_all(&halted).unwrap();
+            std::fs::write(halted.join("dev"), "").unwrap();
+            let home = home.to_str().unwrap().to_owned();
+            let report =
+                ask(&shell, &Request { home: home.clone(), disks: disks.clone(), matches: vec![] }, |command| {
+                    command.current_dir(dir.path());
+                });
+            assert_eq!(report.home, Some(home), "{shell:?}");
+            assert_eq!(report.found.unwrap().len(), 1, "{shell:?}");
+            let seen = report.disks.unwrap();
+            assert_eq!(seen.iter().map(|disk| &disk.path).collect::<Vec<_>>(), disks.iter().collect::<Vec<_>>());
+            assert!(seen.iter().all(|disk| disk.free.is_some()), "{shell:?}: {seen:?}");
+        }
+        assert!(!dir.path().join("pwned").exists());
+    }
+}
+
+#[test]
+fn the_home_is_expanded_on_the_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |home: &str| {
+        let request = Request { home: home.into(), ..Request::default() };
+        ask(&["/bin/sh", "-c"], &request, |command| {
+            command.env("HOME", dir.path());
+        })
+        .home
+    };
+    let path = dir.path().to_str().unwrap();
+    assert_eq!(at("~"), Some(path.into()));
+    assert_eq!(at("~/a b"), Some(format!("{path}/a b")));
+    assert_eq!(at("/srv/~x"), Some("/srv/~x".into()));
+    let request = Request::default();
+    let report = ask(&["/bin/sh", "-c"], &request, |command| {
+        command.env_remove("HOME");
+    });
+    assert_eq!(report.runs.is_some(), report.home.is_some());
+}
+
+#[test]
+fn a_question_that_was_cut_off_is_refused() {
+    for shell in shells() {
+        for stdin in ["", "home ~\nmatch dev x", "home ~\nen"] {
+            let mut command = Command::new(shell[0]);
+            command.args(&shell[1..]).arg(probe::script()).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(65), "{shell:?}");
+            assert!(matches!(probe::parse(&output.stdout), Err(Garbled::Refused(_))), "{shell:?}");
+        }
+    }
+}
+
+#[test]
+fn a_cut_program_is_no_program() {
+    let script = probe::script();
+    assert!(script.len() < 16 << 10, "it is sent with every probe");
+    assert!(script.is_ascii());
+    let request = Request::default().stdin().unwrap();
+    for cut in (0..script.len() - 40).step_by(331) {
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(&script[..cut]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(&request);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.stdout, b"", "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_request_that_cannot_be_told_apart_is_refused() {
+    let of = |home: &str, agent: &str, text: &str| {
+        Request { home: home.into(), disks: vec![], matches: vec![(agent.into(), text.into())] }.stdin()
+    };
+    assert_eq!(
+        String::from_utf8(of("~/.factory", "dev", "dev-agent.sh 12").unwrap()).unwrap(),
+        "home ~/.factory\nmatch dev dev-agent.sh 12\nend\n"
+    );
+    for path in ["", "relative", "~user/x", "./x"] {
+        assert!(of(path, "dev", "x").is_err(), "{path}");
+        assert!(Request { disks: vec![path.into()], ..Request::default() }.stdin().is_err(), "{path}");
+    }
+    for (home, agent, text) in [
+        ("/a\nend", "dev", "x"),
+        ("~", "", "x"),
+        ("~", "d\u{e9}v", "x"),
+        ("~", "d ev", "x"),
+        ("~", "dev", ""),
+        ("~", "dev", "a\0b"),
+    ] {
+        assert!(of(home, agent, text).is_err(), "{home:?} {agent:?} {text:?}");
+    }
+}
+
+/// A program that lives until it is dropped, in a session of its own as one that cron started.
+struct Process(std::process::Child);
+
+impl Process {
+    fn new(script: &str, text: &str) -> Process {
+        let mut command = Command::new("setsid");
+        command.args(["--wait", "sh", "-c", script, text]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+        assert_eq!(line, "up\n");
+        Process(child)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It leads its session and group: what it started goes with it.
+        let _ = rustix::process::kill_process_group(
+            rustix::process::Pid::from_child(&self.0),
+            rustix::process::Signal::KILL,
+        );
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn runs_are_counted_once_a_tree_and_never_the_probe_itself() {
+    let me = format!("agent-of-{}", std::process::id());
+    let text = |rest: &str| format!("{me} {rest}");
+    let request = Request {
+        home: "~".into(),
+        disks: vec![],
+        matches: vec![
+            ("dev".into(), text("dev")),
+            ("dev".into(), text("other name of dev")),
+            ("review".into(), text("review")),
+            ("probe".into(), "begin factory-probe".into()),
+            ("none".into(), text("none")),
+        ],
+    };
+    let count = |shell: &[&str]| {
+        let running = ask(shell, &request, |_| ()).running.unwrap();
+        ["dev", "review", "none", "probe"].map(|agent| running[agent])
+    };
+    for shell in shells() {
+        assert_eq!(count(&shell), [0, 0, 0, 0], "{shell:?}");
+    }
+    let sleep = "echo up; sleep 60 & trap 'kill $!' TERM; wait";
+    // The text stands in the shell, in a child of it and in a grandchild.
+    let tree = r#"sh -c 'sh -c "echo up; sleep 60" "$0"; :' "$0"; :"#;
+    let one = Process::new(sleep, &text("dev 12"));
+    let two = Process::new(tree, &text("dev 13"));
+    let three = Process::new(sleep, &text("other name of dev"));
+    let _four = Process::new(sleep, &text("review\n  of a pull"));
+    for shell in shells() {
+        assert_eq!(count(&shell), [3, 1, 0, 0], "{shell:?}");
+    }
+    drop((one, two, three));
+}
+
+#[test]
+fn a_disk_that_never_answers_costs_seconds_and_is_unknown() {
+    let dir = tempfile::tempdir().unwrap();
+    let df = dir.path().join("df");
+    std::fs::write(&df, "#!/bin/sh\ncase $3 in /dead*) exec sleep 60 ;; esac\nPATH=${PATH#*:} exec df \"$@\"\n")
+        .unwrap();
+    std::fs::set_permissions(&df, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+    let disks = ["/dead/1", "/", "/dead/2", "/dead/3"].map(String::from).to_vec();
+    let begun = std::time::Instant::now();
+    let home = dir.path().join("home").to_str().unwrap().to_owned();
+    let request = Request { home, disks, matches: vec![] };
+    let report = ask(&["/bin/sh", "-c"], &request, |command| {
+        command.env("PATH", path);
+    });
+    assert!(begun.elapsed().as_secs() < 30, "the dead ones are waited for side by side");
+    let known: Vec<bool> = report.disks.unwrap().iter().map(|disk| disk.free.is_some()).collect();
+    assert_eq!(known, [false, true, false, false]);
+    assert!(report.runs.is_some());
+}
+
+/// Runs the probe with a home made by `make`, in the shell given.
+fn with_home(shell: &[&str], make: impl FnOnce(&Path)) -> Report {
+    let dir = tempfile::tempdir().unwrap();
+    let home: PathBuf = dir.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    make(&home);
+    ask(shell, &Request { home: home.to_str().unwrap().into(), ..Request::default() }, |_| ())
+}
+
+#[test]
+fn what_lies_in_the_home_is_told() {
+    for shell in shells() {
+        let report = with_home(&shell, |home| {
+            for (name, text) in [("host-id", "a1b2\n"), ("fleet", "f00d"), ("epoch", "7 vps-1\n")] {
+                std::fs::write(home.join(name), text).unwrap();
+            }
+            std::fs::create_dir(home.join("halt")).unwrap();
+            std::fs::write(home.join("halt/dev"), "manual h2 anna%20b 2026-03-12T13:20:00Z - 7 -\n").unwrap();
+            std::fs::write(home.join("halt/review@harb"), "").unwrap();
+            std::fs::write(home.join("halt/line\nbreak"), "").unwrap();
+            std::fs::create_dir_all(home.join("runs/20260312-a")).unwrap();
+        });
+        assert_eq!(report.host_id.as_deref(), Some("a1b2"), "{shell:?}");
+        let fence = report.fence.unwrap();
+        assert_eq!(
+            (fence.fleet.as_deref(), fence.epoch, fence.holder.as_deref()),
+            (Some("f00d"), Some(7), Some("vps-1"))
+        );
+        let found: Vec<_> = report.found.unwrap().into_iter().map(|f| (f.agent, f.repo, f.held, f.by)).collect();
+        let want = [("dev", "*", true, Some("anna b")), ("review", "harb", true, None)];
+        assert_eq!(found, want.map(|(a, r, h, by)| (a.into(), r.into(), h, by.map(Into::into))), "{shell:?}");
+        let runs: Vec<_> = report.runs.unwrap().into_iter().map(|run| (run.token, run.state)).collect();
+        assert_eq!(runs, [("20260312-a".into(), "CREATED".into())], "{shell:?}");
+    }
+}
+
+#[test]
+fn a_lock_that_is_held_is_a_run_that_lives() {
+    for shell in shells() {
+        let mut lock = None;
+        let report = with_home(&shell, |home| {
+            for token in ["held", "free", "ended"] {
+                let run = home.join("runs").join(token);
+                std::fs::create_dir_all(&run).unwrap();
+                std::fs::write(
+                    run.join("started"),
+                    format!("1 2 {} 2026-03-12T13:18:47Z\n", proc("sys/kernel/random/boot_id").trim()),
+                )
+                .unwrap();
+                std::fs::write(run.join("wrapper.lock"), "").unwrap();
+            }
+            std::fs::write(home.join("runs/ended/rc"), "137\n").unwrap();
+            let file = std::fs::File::open(home.join("runs/held/wrapper.lock")).unwrap();
+            file.lock().unwrap();
+            lock = Some(file);
+        });
+        let runs: Vec<_> = report.runs.unwrap().into_iter().map(|run| (run.token, run.state)).collect();
+        let want = [("ended", "DONE 137"), ("free", "CRASHED"), ("held", "RUNNING")];
+        assert_eq!(runs, want.map(|(token, state)| (token.into(), state.into())), "{shell:?}");
+    }
+}
+
+#[test]
+fn a_pipe_or_a_huge_file_does_not_hold_the_probe_up() {
+    for shell in shells() {
+        let report = with_home(&shell, |home| {
+            std::fs::create_dir_all(home.join("halt")).unwrap();
+            std::fs::create_dir_all(home.join("runs/one")).unwrap();
+            for name in ["epoch", "host-id", "halt/dev", "runs/one/started"] {
+                assert!(Command::new("mkfifo").arg(home.join(name)).status().unwrap().success());
+            }
+            let huge = std::fs::File::create(home.join("halt/review")).unwrap();
+            huge.set_len(1 << 40).unwrap();
+        });
+        assert_eq!((report.host_id, report.fence), (None, None), "{shell:?}");
+        assert_eq!(report.found.unwrap().len(), 2, "{shell:?}");
+        assert_eq!(report.runs.unwrap()[0].state, "UNKNOWN", "{shell:?}");
+    }
+}
