@@ -14,7 +14,7 @@ use proptest::prelude::*;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Peak memory of this process may grow by so much, in KiB, for any one of them.
-const MEMORY: u64 = 1 << 20;
+const MEMORY: u64 = 512 << 10;
 
 /// One file at a time, since memory is measured for the whole process.
 static ALONE: Mutex<()> = Mutex::new(());
