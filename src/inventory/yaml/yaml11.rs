@@ -155,6 +155,10 @@ fn convert(node: &Node, unsafe_text: bool) -> Result<Json, Refusal> {
             if matches!(tag, Some("!vault" | "!vault-encrypted")) {
                 return Ok(wrapped(VAULT, text));
             }
+            // YAML 1.1 gives both a meaning of their own, which PyYAML refuses as a value.
+            if *plain && tag.is_none() && matches!(text.as_str(), "=" | "<<") {
+                return Err(refuse(format!("a lone `{text}` cannot be a value")));
+            }
             Ok(match scalar(text, *plain, tag).map_err(refuse)? {
                 Scalar::Null => Json::Null,
                 Scalar::Bool(truth) => Json::Bool(truth),
@@ -263,6 +267,7 @@ mod tests {
             ("[!foo x]", 2),
             ("{a: !!binary aGk=}", 5),
             ("{1: a, true: b}", 8),
+            ("[a, =]", 5),
             ("{[a]: b}", 2),
             ("{2026-03-12: b}", 2),
             ("[!!seq {a: 1}]", 2),
