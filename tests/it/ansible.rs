@@ -31,6 +31,12 @@ fn read(path: &Path) -> String {
 }
 
 #[test]
+fn the_answers_say_who_gave_them() {
+    let version = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/ansible/VERSION"));
+    assert!(version.starts_with("ansible-core 2."), "{version}");
+}
+
+#[test]
 fn lists_equal_those_of_ansible_inventory() {
     let inventories = inventories();
     assert!(inventories.len() >= 30);

@@ -11,6 +11,7 @@ use crate::inventory::units::Bytes;
 pub const DEFAULT_HOME: &str = "~/.factory";
 
 /// A host of the inventory.
+#[derive(Clone)]
 pub struct Host {
     /// Its name in the inventory.
     pub name: String,

@@ -98,7 +98,11 @@ impl Reader<'_> {
         }
         match read(name, &json) {
             Ok(value) => Some(value),
-            Err(wrong) => {
+            Err(mut wrong) => {
+                // What a template renders to may be a secret of another variable.
+                if json != unwrapped(var.value.clone()) {
+                    wrong.message = format!("the template in `{name}` renders to a wrong value");
+                }
                 self.tell(var, wrong);
                 None
             }

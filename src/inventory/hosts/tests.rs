@@ -115,7 +115,11 @@ fn secrets_are_never_shown() {
     let cut = "all:\n  vars:\n    ansible_ssh_pass: hunter2\n    a: [\n    ansible_become_password: \"hunter2\"\n";
     let twice = "all:\n  vars:\n    a: 1\n    ansible_password: hunter2\n    a: 2\n    api_token: hunter2\n";
     let flow = "all: {vars: {ansible_password: hunter2, factory_slots: x}, hosts: {h: {a: [!vault hunter2]}}}\n";
-    for text in [one, cut, twice, flow] {
+    let odd = "all:\n  vars: {ansible_password: !hunter2 a, x: {token: !!int hunter2}, b: 0b_}\n";
+    let through = "all: {vars: {p_token: hunter2, ansible_port: \"{{ p_token }}\"}, hosts: {h: }}\n";
+    let comment = "all:\n  vars:\n    ansible_ssh_pass: #hunter2\n    factory_slot: 1\n    ansible_password: !hunter2\n    factory_hom: 2\n";
+    let alias = "all:\n  vars:\n    a: &a hunter2\n    factory_slot: 1\n    x_token: *a\n";
+    for text in [one, cut, twice, flow, odd, through, comment, alias] {
         let told = told(&[("hosts.yml", text), ("group_vars/all.yml", "ansible_ssh_pass: hunter2\nfactory_home: 1\n")]);
         assert!(!told.is_empty() && !told.contains("hunter"), "{told}");
     }

@@ -74,7 +74,7 @@ impl VarSet {
 /// When the key or the value is not one that Ansible reads.
 pub(super) fn read((key, value): &Entry, source: &Arc<SourceFile>) -> Result<(String, Var), yaml11::Refusal> {
     let (name, _) = yaml11::key(key)?;
-    let json = yaml11::value(value)?;
+    let json = yaml11::value(value).map_err(|refusal| refusal.discreet(&name))?;
     let size = count(&json);
     let place = |span: Span| Place { source: Arc::clone(source), span };
     let span = if value.span.end > value.span.start && !value.is_null() { value.span } else { key.span };

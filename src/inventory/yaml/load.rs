@@ -349,3 +349,65 @@ fn tag_text(tag: &granit::Tag) -> String {
     let (handle, suffix) = tag.parts();
     format!("{handle}{suffix}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Arc<SourceFile> {
+        Arc::new(SourceFile { path: "x.yml".into(), text: text.to_owned() })
+    }
+
+    /// Every scalar with its line, column and the text at its span.
+    fn scalars(text: &str) -> Vec<(usize, usize, String)> {
+        fn walk(node: &Node, text: &str, out: &mut Vec<(usize, usize, String)>) {
+            match &node.value {
+                Value::Scalar { .. } => {
+                    out.push((node.span.line, node.span.column, text[node.span.start..node.span.end].to_owned()));
+                }
+                Value::Sequence(items) => items.iter().for_each(|item| walk(item, text, out)),
+                Value::Mapping(entries) => entries.iter().for_each(|(key, value)| {
+                    walk(key, text, out);
+                    walk(value, text, out);
+                }),
+            }
+        }
+        let mut out = Vec::new();
+        walk(&parse(&source(text)).unwrap().unwrap(), text, &mut out);
+        out
+    }
+
+    #[test]
+    fn places_count_characters_and_spans_count_bytes() {
+        let want = |line, column, text: &str| (line, column, text.to_owned());
+        assert_eq!(
+            scalars("grün: \"ä\"\n  \nb: [é, 'x y']\n"),
+            [want(1, 1, "grün"), want(1, 7, "\"ä\""), want(3, 1, "b"), want(3, 5, "é"), want(3, 8, "'x y'"),]
+        );
+        assert_eq!(scalars("\u{feff}a: b\n")[0].2, "a");
+        assert_eq!(scalars("a: b\r\nc: d\r\n")[2], want(2, 1, "c"));
+    }
+
+    #[test]
+    fn merge_keys_keep_the_first_place_and_the_own_value() {
+        let text = "{<<: [{a: 1, b: 1}, {b: 2, c: 2}], d: 3, a: 3}";
+        let json = super::super::yaml11::value(&parse(&source(text)).unwrap().unwrap()).unwrap();
+        assert_eq!(json.to_string(), r#"{"b":1,"c":2,"a":3,"d":3}"#);
+        let told = parse(&source("{<<: 1}")).unwrap_err();
+        assert!(told.message.contains("`<<` merges mappings"), "{}", told.message);
+    }
+
+    #[test]
+    fn an_empty_file_has_no_document() {
+        for text in ["", "# only a comment\n", "\n\n", "---\n...\n"] {
+            let root = parse(&source(text)).unwrap();
+            assert!(root.is_none_or(|root| root.is_null()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_same_anchor_again_is_another() {
+        let json = super::super::yaml11::value(&parse(&source("[&a 1, *a, &a 2, *a]")).unwrap().unwrap()).unwrap();
+        assert_eq!(json.to_string(), "[1,1,2,2]");
+    }
+}

@@ -17,11 +17,12 @@ pub fn is_secret_name(name: &str) -> bool {
 /// `source` with every secret value below `root` as asterisks, at the same length; `source` itself when there is none.
 pub fn masked(source: &Arc<SourceFile>, root: &Node) -> Arc<SourceFile> {
     let mut spans = Vec::new();
-    collect(root, false, &mut spans);
+    collect(root, false, &source.text, &mut spans);
     if spans.is_empty() {
         return Arc::clone(source);
     }
     spans.sort_unstable();
+    spans.dedup();
     let mut text = String::with_capacity(source.text.len());
     let mut at = 0;
     for (start, end) in spans {
@@ -86,18 +87,34 @@ fn blank(secret: &str, text: &mut String) {
     }
 }
 
-fn collect(node: &Node, secret: bool, spans: &mut Vec<(usize, usize)>) {
+fn collect(node: &Node, secret: bool, text: &str, spans: &mut Vec<(usize, usize)>) {
     let secret = secret || matches!(node.tag.as_deref(), Some("!vault" | "!vault-encrypted"));
     match &node.value {
         Value::Scalar { .. } if secret => spans.push((node.span.start, node.span.end)),
         Value::Scalar { .. } => {}
-        Value::Sequence(items) => items.iter().for_each(|item| collect(item, secret, spans)),
+        Value::Sequence(items) => items.iter().for_each(|item| collect(item, secret, text, spans)),
         Value::Mapping(entries) => {
             for (key, value) in entries {
-                collect(value, secret || key.as_text().is_some_and(is_secret_name), spans);
+                let named = key.as_text().is_some_and(is_secret_name);
+                if named {
+                    spans.extend(around(key, value, text));
+                }
+                collect(value, secret || named, text, spans);
             }
         }
     }
+}
+
+/// What stands between a secret's name and its value, and behind it to the end of the line where there is no value:
+/// a password that begins with `!` is a tag to YAML, one that begins with `#` a comment.
+fn around(key: &Node, value: &Node, text: &str) -> Option<(usize, usize)> {
+    let behind = text.get(key.span.end..)?;
+    let start = key.span.end + behind.find(':')? + 1;
+    let empty = value.span.end <= value.span.start || value.is_null();
+    let line = start + text.get(start..)?.find('\n').unwrap_or(text.len() - start);
+    // An aliased value stands elsewhere, and is masked there.
+    let end = if empty || value.span.start < start { line } else { value.span.start };
+    (start < end).then_some((start, end))
 }
 
 #[cfg(test)]

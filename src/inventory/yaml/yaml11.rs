@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Number, Value as Json};
 
+use super::mask::is_secret_name;
 use super::node::{Node, Value};
 use super::{number, timestamp};
 use crate::error::Span;
@@ -12,6 +13,17 @@ pub const UNSAFE: &str = "__ansible_unsafe";
 
 /// What stands in for a text under `!vault`: it is encrypted.
 pub const VAULT: &str = "__ansible_vault";
+
+impl Refusal {
+    /// Without what is written there, when it is the value of a key whose name says that it is a secret.
+    #[must_use]
+    pub fn discreet(self, name: &str) -> Refusal {
+        match is_secret_name(name) {
+            true => Refusal { message: format!("the value of `{name}` cannot be read"), span: self.span },
+            false => self,
+        }
+    }
+}
 
 const CORE: &str = "tag:yaml.org,2002:";
 
@@ -143,6 +155,10 @@ fn convert(node: &Node, unsafe_text: bool) -> Result<Json, Refusal> {
             if matches!(tag, Some("!vault" | "!vault-encrypted")) {
                 return Ok(wrapped(VAULT, text));
             }
+            // YAML 1.1 gives both a meaning of their own, which PyYAML refuses as a value.
+            if *plain && tag.is_none() && matches!(text.as_str(), "=" | "<<") {
+                return Err(refuse(format!("a lone `{text}` cannot be a value")));
+            }
             Ok(match scalar(text, *plain, tag).map_err(refuse)? {
                 Scalar::Null => Json::Null,
                 Scalar::Bool(truth) => Json::Bool(truth),
@@ -179,7 +195,8 @@ fn convert(node: &Node, unsafe_text: bool) -> Result<Json, Refusal> {
                 if map.contains_key(&text) || (!is_text && !numbers.insert(number.to_owned())) {
                     return Err(Refusal { message: format!("the key `{text}` stands twice"), span: name.span });
                 }
-                map.insert(text, convert(item, unsafe_text)?);
+                let read = convert(item, unsafe_text).map_err(|refusal| refusal.discreet(&text))?;
+                map.insert(text, read);
             }
             Ok(Json::Object(map))
         }
@@ -250,6 +267,7 @@ mod tests {
             ("[!foo x]", 2),
             ("{a: !!binary aGk=}", 5),
             ("{1: a, true: b}", 8),
+            ("[a, =]", 5),
             ("{[a]: b}", 2),
             ("{2026-03-12: b}", 2),
             ("[!!seq {a: 1}]", 2),
