@@ -52,6 +52,19 @@ fn lists_equal_those_of_ansible_inventory() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn limited_lists_equal_those_of_ansible_inventory() {
+    let mut checked = 0;
+    for inventory in inventories().into_iter().filter(|inventory| inventory.join("limit.txt").exists()) {
+        let mut want: Value = serde_json::from_str(&read(&inventory.join("expected-limited.json"))).unwrap();
+        want["_meta"].as_object_mut().unwrap().remove("profile");
+        let got = load(&inventory).list_json_of(read(&inventory.join("limit.txt")).trim()).unwrap();
+        assert!(got == want, "{}", difference(&inventory.display().to_string(), &want, &got));
+        checked += 1;
+    }
+    assert!(checked >= 4);
+}
+
 /// Where two values differ first.
 fn difference(at: &str, want: &Value, got: &Value) -> String {
     match (want, got) {

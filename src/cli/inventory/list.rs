@@ -33,10 +33,11 @@ pub(super) fn list(context: &Context) -> Result<Exit> {
     let hosts = hosts(context)?;
     if context.ui.form != Form::Text {
         // Ansible's shape, not ours: tools that read that output read this one.
-        context.ui.print(&match context.ui.form {
-            Form::Jsonl => hosts.list_json().to_string(),
-            _ => format!("{:#}", hosts.list_json()),
-        });
+        let list = match &context.global.limit {
+            Some(pattern) => hosts.list_json_of(pattern)?,
+            None => hosts.list_json(),
+        };
+        context.ui.print(&if context.ui.form == Form::Jsonl { list.to_string() } else { format!("{list:#}") });
         return Ok(Exit::Ok);
     }
     let selected = match &context.global.limit {

@@ -107,7 +107,16 @@ impl Hosts {
     /// What `ansible-inventory --list` prints, without `_meta.profile`; infinities and not-a-number, which Ansible
     /// prints as no JSON, are text.
     pub fn list_json(&self) -> serde_json::Value {
-        list::json(self)
+        list::json(self, None)
+    }
+
+    /// What `ansible-inventory --list --limit PATTERN` prints, in the same way.
+    ///
+    /// # Errors
+    /// As [`Hosts::select`].
+    pub fn list_json_of(&self, pattern: &str) -> Result<serde_json::Value> {
+        let names: HashSet<&str> = self.select(pattern)?.into_iter().map(|host| host.name.as_str()).collect();
+        Ok(list::json(self, Some(&names)))
     }
 
     /// What `ansible-inventory --graph` prints, without the last line break.

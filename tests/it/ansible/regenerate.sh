@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes what ansible-core says of every inventory here: expected-list.json, expected-graph.txt, and for the patterns
-# in patterns.txt (one a line) expected-hosts.txt. Run it again after adding an inventory or a pattern:
+# in patterns.txt (one a line) expected-hosts.txt; for the one in limit.txt expected-limited.json. Run it again after adding an inventory or a pattern:
 #
 #   ANSIBLE_BIN=/path/to/venv/bin tests/it/ansible/regenerate.sh
 #
@@ -22,6 +22,8 @@ for inventory in "$here"/[0-9]*/; do
     inventory=${inventory%/}
     ansible-inventory -i "$inventory/hosts.yml" --list 2>/dev/null >"$inventory/expected-list.json"
     ansible-inventory -i "$inventory/hosts.yml" --graph 2>/dev/null >"$inventory/expected-graph.txt"
+    [ ! -f "$inventory/limit.txt" ] || ansible-inventory -i "$inventory/hosts.yml" --list \
+        --limit "$(cat "$inventory/limit.txt")" 2>/dev/null >"$inventory/expected-limited.json"
     [ -f "$inventory/patterns.txt" ] || continue
     # A line: the pattern, a tab, the hosts between spaces; "none" where nothing matched, "error" where it is refused.
     while IFS= read -r pattern; do
