@@ -7,6 +7,8 @@ mod ansible;
 mod diagnostics;
 #[path = "it/hostile_yaml.rs"]
 mod hostile_yaml;
+#[path = "it/inventory.rs"]
+mod inventory;
 #[path = "it/known_hosts.rs"]
 mod known_hosts;
 #[path = "lab/mod.rs"]

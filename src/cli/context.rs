@@ -52,8 +52,8 @@ impl Context {
                 Ok(inventory)
             }
             None => {
-                let what = if count == 1 { "a problem" } else { "problems" };
-                Err(Error::inventory(format!("the inventory cannot be used: {count} {what}"))
+                let told = crate::render::table::count(count, "error");
+                Err(Error::inventory(format!("the inventory cannot be used: {told}"))
                     .with(problems)
                     .help("`factory inventory check --offline` looks at the files alone"))
             }

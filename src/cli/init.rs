@@ -19,13 +19,17 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Exit> {
-    let written = starter::write(&args.dir)?;
+    let check = context.global.check;
+    let written = if check { starter::plan(&args.dir)? } else { starter::write(&args.dir)? };
     if context.ui.form != super::global::Form::Text {
         context.ui.object("init", &serde_json::json!({ "written": written }));
         return Ok(Exit::Ok);
     }
     for path in &written {
-        context.ui.print(&format!("wrote {}", path.display()));
+        context.ui.print(&format!("{} {}", if check { "would write" } else { "wrote" }, path.display()));
+    }
+    if check {
+        return Ok(Exit::Ok);
     }
     let dir = args.dir.display();
     context.ui.note(&format!("next: name your hosts in {dir}/hosts.yml, then `factory inventory check -i {dir}`"));

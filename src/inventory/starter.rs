@@ -13,17 +13,26 @@ pub const FILES: [(&str, &str); 4] = [
     ("practices/pull-requests.md", include_str!("starter/practices/pull-requests.md")),
 ];
 
-/// Writes the starter inventory into `dir`, which is made if need be, and says which files it wrote.
+/// The files that [`write`] would make in `dir`.
 ///
 /// # Errors
-/// Exit 1: one of the files is there already, or cannot be written. Then none is written.
-pub fn write(dir: &Path) -> Result<Vec<PathBuf>> {
+/// Exit 1: one of them is there already.
+pub fn plan(dir: &Path) -> Result<Vec<PathBuf>> {
     let paths: Vec<PathBuf> = FILES.iter().map(|(name, _)| dir.join(name)).collect();
     // A dangling link counts as there: writing through it would make a file elsewhere.
     if let Some(there) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
         return Err(Error::failed(format!("{} is there already; nothing was written", there.display()))
             .help("name another directory, or move the file away: init never overwrites"));
     }
+    Ok(paths)
+}
+
+/// Writes the starter inventory into `dir`, which is made if need be, and says which files it wrote.
+///
+/// # Errors
+/// Exit 1: one of the files is there already, or cannot be written. Then none is written.
+pub fn write(dir: &Path) -> Result<Vec<PathBuf>> {
+    let paths = plan(dir)?;
     let mut written: Vec<PathBuf> = Vec::new();
     for ((_, text), path) in FILES.iter().zip(&paths) {
         if let Err(error) = create(path, text) {

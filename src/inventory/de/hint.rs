@@ -6,7 +6,7 @@ use super::literal;
 const MAX_WORD: usize = 60;
 
 /// The one of `words` that `word` is most likely a slip of: at most a third of its letters differ, a swap of two
-/// counting once, or only case and separators do.
+/// counting once, or only case and separators do, or one is the beginning of the other.
 pub fn near<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = fold(word);
     let limit = (word.chars().count() / 3).clamp(1, 3);
@@ -17,7 +17,15 @@ pub fn near<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<
             if word.len() > known.len() + 8 {
                 return None;
             }
-            let distance = if fold(known) == folded { 0 } else { strsim::damerau_levenshtein(word, known) };
+            // `maximum` for `max`: written out, or cut short.
+            let known_folded = fold(known);
+            let (short, long) =
+                if known_folded.len() < folded.len() { (&known_folded, &folded) } else { (&folded, &known_folded) };
+            let distance = match known_folded == folded {
+                true => 0,
+                false if short.len() >= 3 && long.starts_with(short.as_str()) => 1,
+                false => strsim::damerau_levenshtein(word, known),
+            };
             // A two-letter word is near every other one: there only case may differ.
             let allowed = if known.chars().count() <= 2 { 0 } else { limit };
             (distance <= allowed).then_some((distance, known))
