@@ -26,12 +26,11 @@ pub(super) struct Context {
 impl Context {
     /// Where the inventory is. One that was found by standing beside it is named on stderr.
     pub fn locate(&self) -> Result<Location> {
-        let here =
-            std::env::current_dir().map_err(|error| Error::failed("there is no working directory").because(error))?;
         let config_home = variable("XDG_CONFIG_HOME").or_else(|| Some(home()?.join(".config")));
-        let location = locate(&Search { named: self.global.inventory.clone(), here, config_home, etc: "/etc".into() })?;
+        let (named, here) = (self.global.inventory.clone(), PathBuf::from("."));
+        let location = locate(&Search { named, here, config_home, etc: "/etc".into() })?;
         if location.found == Found::Here {
-            self.ui.note(&format!("using the inventory in {}", location.dir.display()));
+            self.ui.note(&format!("using {}", location.dir.display()));
         }
         Ok(location)
     }

@@ -49,8 +49,13 @@ Examples:
   factory run                     one tick: look at every host, judge, record
   factory status                  how everything was at the last tick, and why
 
-Exit codes: 0 ok; 1 an action failed; 2 usage; 3 inventory or no match; 4 a host was unreachable; 5 locked by
-another; 6 refused because of a hold; 7 --check --exit-code found changes; 101 a bug; 130 interrupted.
+Exit codes:
+  0 ok                              5 the lock is held by another process
+  1 an action failed                6 refused because of a hold
+  2 the command line is wrong       7 --check --exit-code found changes
+  3 the inventory is wrong, or no   101 a bug
+    host matches                    130 interrupted
+  4 a host was unreachable
 
 Every global option has a variable: --forks is FACTORY_FORKS, --as is FACTORY_AS, and so on.";
 

@@ -1,5 +1,7 @@
 //! `factory run`: one tick.
 
+use std::path::Path;
+
 use super::context::{Context, make_private, targets};
 use super::global::Form;
 use crate::error::Result;
@@ -25,7 +27,7 @@ pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
         policy: &inventory.settings.policy,
         state: &state,
         by: context.own_name(&inventory)?,
-        inventory: inventory.location.dir.display().to_string(),
+        inventory: absolute(&inventory.location.dir),
         bounds: context.bounds(),
         check: context.global.check,
     };
@@ -35,6 +37,11 @@ pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
         Some(error) => Err(error),
         None => Ok(Exit::Ok),
     }
+}
+
+/// The inventory's directory as the record has it, whatever it was called.
+fn absolute(dir: &Path) -> String {
+    dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf()).display().to_string()
 }
 
 fn show(outcome: &Outcome, context: &Context) {

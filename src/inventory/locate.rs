@@ -33,7 +33,7 @@ pub struct Location {
 pub struct Search {
     /// `-i/--inventory` or `$FACTORY_INVENTORY`: a directory, or the hosts file in it.
     pub named: Option<PathBuf>,
-    /// The working directory.
+    /// The working directory: `.`, which is also how messages show it best.
     pub here: PathBuf,
     /// `$XDG_CONFIG_HOME`, else `~/.config`.
     pub config_home: Option<PathBuf>,
@@ -54,13 +54,13 @@ pub fn locate(search: &Search) -> Result<Location> {
 
 fn find(search: &Search) -> Result<Location> {
     if let Some(named) = &search.named {
-        let named = search.here.join(named);
         let shown = named.display();
         return if named.is_dir() {
-            Ok(in_dir(named, Found::Named))
+            Ok(in_dir(named.clone(), Found::Named))
         } else if named.is_file() {
-            let dir = named.parent().unwrap_or(Path::new("/")).to_path_buf();
-            Ok(Location { dir, hosts_yml: named, found: Found::Named })
+            let parent = named.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let dir = parent.unwrap_or(Path::new(".")).to_path_buf();
+            Ok(Location { dir, hosts_yml: named.clone(), found: Found::Named })
         } else {
             Err(Error::inventory(format!("there is no inventory at {shown}"))
                 .help(format!("`factory init {shown}` writes one to start from")))
@@ -135,9 +135,9 @@ mod tests {
         make(&root.join("here/inventory"), "factory.yml");
         assert_eq!(locate(&search).unwrap().found, Found::Here);
         make(&root.join("named"), "prod.yml");
-        search.named = Some("../named/prod.yml".into());
+        search.named = Some(root.join("named/prod.yml"));
         let location = locate(&search).unwrap();
-        assert_eq!((location.found, location.hosts_yml), (Found::Named, root.join("here/../named/prod.yml")));
+        assert_eq!((location.found, location.hosts_yml), (Found::Named, root.join("named/prod.yml")));
         search.named = Some("nowhere".into());
         assert!(locate(&search).unwrap_err().to_string().contains("nowhere"));
     }
