@@ -174,3 +174,32 @@ fn output_forms_are_what_they_say() {
     let value: serde_json::Value = serde_json::from_slice(&by_variable.stdout).unwrap();
     assert_eq!((value["kind"].as_str(), by_variable.stderr.as_slice()), (Some("run"), &b""[..]));
 }
+
+#[test]
+fn progress_is_a_bar_on_a_terminal_and_lines_in_a_pipe() {
+    let place = Place::this_machine();
+    let piped = place.run(&["run"]).code(0);
+    assert!(piped.stderr.contains("[1/1] this in ") && !piped.stderr.contains("probing"), "{}", piped.stderr);
+    if std::process::Command::new("script").arg("--version").output().is_err() {
+        println!("left out: progress on a terminal; needs `script` (apt-get install bsdutils, as `make test` does)");
+        return;
+    }
+    // A probe that takes a moment, so that there is something to draw.
+    let bin = place.path("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::write(bin.join("nproc"), "#!/bin/sh\nsleep 0.5\necho 1\n").unwrap();
+    fs::set_permissions(bin.join("nproc"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let on_terminal = |variable: &str| {
+        let mut command = std::process::Command::new("script");
+        command.args(["-qec", concat!(env!("CARGO_BIN_EXE_factory"), " run"), "/dev/null"]).env_clear();
+        command.envs([("HOME", place.path("home").to_str().unwrap()), ("PATH", &path), ("TERM", "xterm")]);
+        command.env(variable, "1").stdin(Stdio::null()).current_dir(place.path("inventory/.."));
+        String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned()
+    };
+    let drawn = on_terminal("OTHER");
+    assert!(drawn.contains("probing") && drawn.contains("\u{1b}[32mok\u{1b}["), "{drawn}");
+    assert!(!drawn.contains("[1/1]"), "{drawn}");
+    assert!(!on_terminal("CI").contains("probing"));
+    assert!(!on_terminal("NO_COLOR").contains("\u{1b}[32m"));
+}
