@@ -8,12 +8,10 @@ use crate::error::{Diagnostics, Error, Level, Result};
 use crate::inventory::Inventory;
 use crate::inventory::hosts::{Connection, Host};
 use crate::inventory::locate::{Found, Location, Search, locate};
+use crate::inventory::settings::Settings;
 use crate::remote::probe::Request;
 use crate::render::Ui;
 use crate::tick::observe::{Bounds, Reach, Target};
-
-/// How long a sweep may take: who has not answered by then is missed.
-const SWEEP: std::time::Duration = std::time::Duration::from_secs(45);
 
 /// What every verb is given.
 pub(super) struct Context {
@@ -135,9 +133,10 @@ impl Context {
         }
     }
 
-    /// The bounds of a sweep that the flags ask for.
-    pub fn bounds(&self) -> Bounds {
-        Bounds { forks: self.global.forks.into(), command: self.global.command_timeout(), sweep: SWEEP }
+    /// The bounds of a sweep, from the flags and `ssh:` of factory.yml.
+    pub fn bounds(&self, settings: &Settings) -> Bounds {
+        let command = self.global.timeout.unwrap_or(settings.ssh.command).0;
+        Bounds { forks: self.global.forks.into(), command, sweep: settings.ssh.sweep.0 }
     }
 }
 

@@ -28,7 +28,10 @@ pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
         context.ui.progress(&Progress::Answered { host: sample.host.clone(), level, seconds, verdict });
         samples.push(sample);
     };
-    tick::probe(targets(&inventory, &selected), context.bounds(), tell, &|step| context.ui.progress(step)).await;
+    tick::probe(targets(&inventory, &selected), context.bounds(&inventory.settings), tell, &|step| {
+        context.ui.progress(step)
+    })
+    .await;
     samples.sort_by_key(|sample| selected.iter().position(|host| host.name == sample.host));
     match context.ui.form {
         Form::Text => context.ui.print(&hosts::samples(&samples, context.ui.out)),

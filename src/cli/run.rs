@@ -28,7 +28,7 @@ pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
         state: &state,
         by: context.own_name(&inventory)?,
         inventory: absolute(&inventory.location.dir),
-        bounds: context.bounds(),
+        bounds: context.bounds(&inventory.settings),
         check: context.global.check,
     };
     let outcome = tick::run(wake, &|step| context.ui.progress(step)).await?;

@@ -24,6 +24,7 @@ use crate::render::table::{Field, Sheet, count};
 use crate::ssh::config::{Asker, Wanted};
 use crate::ssh::exec::{Command, Ended};
 use crate::ssh::{Trust, local, scan, trust};
+use crate::tick::observe::Bounds;
 
 /// Looks for what is wrong: in the files, then on every host, then with every repo
 #[derive(clap::Args, Debug)]
@@ -76,7 +77,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     let (mut rows, mut repos) = (Vec::new(), Vec::new());
     problems.extend(inventory.iter().flat_map(shared_logins));
     if let Some(inventory) = inventory.as_ref().filter(|_| !args.offline) {
-        rows = hosts(&context.hosts(inventory)?, context).await;
+        rows = hosts(&context.hosts(inventory)?, context.bounds(&inventory.settings)).await;
         repos = check_repos(inventory, context)?;
         let lacks = rows.iter().flat_map(|row| &row.problems).chain(repos.iter().flat_map(|repo| &repo.problems));
         exits.extend(lacks.filter(|problem| problem.fatal).map(|_| Exit::Failed));
@@ -87,13 +88,13 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
 }
 
 /// Looks at all hosts at once, as many as `--forks` allows.
-async fn hosts(hosts: &[&Host], context: &Context) -> Vec<Row> {
+async fn hosts(hosts: &[&Host], bounds: Bounds) -> Vec<Row> {
     let asker = match hosts.iter().any(|host| host.connection == Connection::Ssh) {
         true => Some(Arc::new(Asker::new().await)),
         false => None,
     };
-    let forks = Arc::new(Semaphore::new(context.global.forks.into()));
-    let timeout = context.global.command_timeout();
+    let forks = Arc::new(Semaphore::new(bounds.forks.max(1)));
+    let timeout = bounds.command;
     let mut tasks = JoinSet::new();
     for (index, host) in hosts.iter().enumerate() {
         let mut row = Row { host: host.name.clone(), ..Row::default() };
@@ -190,7 +191,7 @@ fn check_repos(inventory: &Inventory, context: &Context) -> Result<Vec<Repo>> {
     let access = Access {
         dir: inventory.location.dir.clone(),
         commands: may_run_commands(&inventory.location, context)?,
-        time_limit: context.global.command_timeout(),
+        time_limit: context.bounds(&inventory.settings).command,
     };
     let check = |repo: &crate::inventory::repos::Repo| {
         let mut problems = Vec::new();
