@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::context::Context;
+use super::super::context::{Context, wanted};
 use super::super::global::Form;
-use super::wanted;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::inventory::allow::AllowList;
