@@ -11,6 +11,8 @@ mod hostile_yaml;
 mod known_hosts;
 #[path = "lab/mod.rs"]
 mod lab;
+#[path = "it/lab_hosts.rs"]
+mod lab_hosts;
 #[path = "it/lab_local.rs"]
 mod lab_local;
 #[path = "it/lab_tick.rs"]
