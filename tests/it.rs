@@ -17,6 +17,8 @@ mod lab_hosts;
 mod lab_local;
 #[path = "it/lab_tick.rs"]
 mod lab_tick;
+#[path = "it/lab_traces.rs"]
+mod lab_traces;
 #[path = "it/probe.rs"]
 mod probe;
 #[path = "it/probe_shells.rs"]

@@ -63,7 +63,9 @@ impl Freezer {
                 std::fs::write(dir.join(state), word).unwrap();
                 let there = || match state {
                     "freezer.state" => std::fs::read_to_string(dir.join(state)).unwrap().trim() == word,
-                    _ => std::fs::read_to_string(dir.join("cgroup.events")).unwrap().contains(&format!("frozen {word}")),
+                    _ => {
+                        std::fs::read_to_string(dir.join("cgroup.events")).unwrap().contains(&format!("frozen {word}"))
+                    }
                 };
                 let begun = std::time::Instant::now();
                 while !there() {

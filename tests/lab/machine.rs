@@ -4,8 +4,8 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -141,12 +141,14 @@ impl Machine {
 
     /// Writes a file of root's.
     pub fn write(&self, path: &str, text: impl AsRef<[u8]>) {
-        let mut child = self.command("sh").args(["-c", "cat >\"$1\"", "sh", path]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            self.command("sh").args(["-c", "cat >\"$1\"", "sh", path]).stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(text.as_ref()).unwrap();
         assert!(child.wait().unwrap().success(), "{}: cannot write {path}", self.name);
     }
 
-    /// A user's crontab as cron keeps it, to the byte; none if there is none.
+    /// A user's crontab as cron keeps it, to the byte, so with the three lines that Debian's puts first and `crontab -l`
+    /// leaves out; none if there is none.
     pub fn crontab(&self, user: &str) -> Option<Vec<u8>> {
         let output = self.sh(&format!("cat /var/spool/cron/crontabs/{user}"));
         output.status.success().then_some(output.stdout)
@@ -302,7 +304,11 @@ pub fn ip(pid: u32, lines: &str) -> Result<(), String> {
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     child.stdin.take().unwrap().write_all(lines.as_bytes()).map_err(|error| error.to_string())?;
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    output.status.success().then_some(()).ok_or_else(|| format!("ip: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    output
+        .status
+        .success()
+        .then_some(())
+        .ok_or_else(|| format!("ip: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
 /// Makes a key pair without a passphrase.

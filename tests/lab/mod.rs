@@ -13,7 +13,7 @@ mod space;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,7 +30,18 @@ const DISK: &str = "128m";
 
 /// The programs that make a lab.
 const TOOLS: [&str; 13] = [
-    "unshare", "nsenter", "mount", "pivot_root", "ip", "setpriv", "sshd", "ssh", "ssh-keygen", "cron", "crontab", "sed",
+    "unshare",
+    "nsenter",
+    "mount",
+    "pivot_root",
+    "ip",
+    "setpriv",
+    "sshd",
+    "ssh",
+    "ssh-keygen",
+    "cron",
+    "crontab",
+    "sed",
     "cp",
 ];
 
@@ -65,7 +76,8 @@ impl Lab {
         if !rustix::process::geteuid().is_root() {
             return Err("it needs root".into());
         }
-        if let Some(lacking) = TOOLS.iter().find(|tool| !PATH.split(':').any(|dir| Path::new(dir).join(tool).exists())) {
+        if let Some(lacking) = TOOLS.iter().find(|tool| !PATH.split(':').any(|dir| Path::new(dir).join(tool).exists()))
+        {
             return Err(format!("it needs {lacking} (sh tests/install-tools.sh installs it)"));
         }
         let name = format!("factory-lab-{}-{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
@@ -143,6 +155,27 @@ impl Lab {
         self.command("sh").args(["-c", script]).output().unwrap()
     }
 
+    /// Tells a person what there is, and gives that one a shell on the controller until it is left.
+    pub fn shell(&self) {
+        self.inventory();
+        let mut told = String::from("\n");
+        for host in &self.hosts {
+            told.push_str(&format!("{}  {}  ssh {}, ssh factory@{}\n", host.name, host.address, host.name, host.name));
+        }
+        told.push_str("This shell is on the controller: `factory` knows these hosts. `exit` removes everything.\n");
+        let _ = std::io::stdout().write_all(told.as_bytes());
+        let mut shell = if Path::new("/bin/bash").exists() {
+            let mut bash = self.command("bash");
+            bash.arg("--norc");
+            bash
+        } else {
+            self.command("sh")
+        };
+        let term = std::env::var_os("TERM").unwrap_or_else(|| "dumb".into());
+        shell.env("TERM", term).env("PS1", "controller:\\w\\$ ").env("LAB_DIR", &self.ground.dir);
+        let _ = shell.env("FACTORY_INVENTORY", "/root/inventory").stdin(Stdio::inherit()).status();
+    }
+
     /// Runs the binary on the controller, with the inventory that [`Lab::inventory`] writes.
     pub fn factory(&self, args: &[&str]) -> Output {
         self.command("factory").args(args).env("FACTORY_INVENTORY", "/root/inventory").output().unwrap()
@@ -203,7 +236,14 @@ impl Lab {
         std::fs::write(self.ground.dir.join("home/.ssh/lab_hosts"), self.known_hosts()).unwrap();
         let mut ssh = self.command("ssh");
         ssh.args(["-F", "none", "-T", "-n", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]);
-        ssh.args(["-o", "UserKnownHostsFile=~/.ssh/lab_hosts", "-o", "GlobalKnownHostsFile=none", "-o", "LogLevel=ERROR"]);
+        ssh.args([
+            "-o",
+            "UserKnownHostsFile=~/.ssh/lab_hosts",
+            "-o",
+            "GlobalKnownHostsFile=none",
+            "-o",
+            "LogLevel=ERROR",
+        ]);
         ssh.args(["-l", user, &host.reach(), command]);
         ssh
     }
