@@ -13,6 +13,8 @@ mod inventory;
 mod known_hosts;
 #[path = "lab/mod.rs"]
 mod lab;
+#[path = "it/lab_fleet.rs"]
+mod lab_fleet;
 #[path = "it/lab_hosts.rs"]
 mod lab_hosts;
 #[path = "it/lab_local.rs"]
