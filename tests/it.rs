@@ -37,5 +37,13 @@ mod sshd;
 mod support;
 #[path = "it/tick.rs"]
 mod tick;
+#[path = "it/transport.rs"]
+mod transport;
+#[path = "it/transport_faults.rs"]
+mod transport_faults;
+#[path = "it/transport_jump.rs"]
+mod transport_jump;
+#[path = "it/transport_login.rs"]
+mod transport_login;
 #[path = "it/trust.rs"]
 mod trust;
