@@ -12,7 +12,7 @@ pub enum Form {
     Samples,
     /// One file a host, each what the probe printed.
     Files,
-    /// pyinfra's output: each line behind `[HOST]`.
+    /// pyinfra's stderr: each line behind `[HOST]`.
     Prefixed,
     /// Ansible's `minimal` output: `HOST | CHANGED | rc=0 >>`, then what the probe printed.
     Headed,
@@ -22,14 +22,15 @@ pub enum Form {
 
 /// How many hosts answered whole, of the answers in the directory `out`.
 pub fn whole(form: Form, out: &Path) -> usize {
-    let stdout = || String::from_utf8_lossy(&std::fs::read(out.join("stdout")).unwrap_or_default()).into_owned();
+    let read = |name: &str| String::from_utf8_lossy(&std::fs::read(out.join(name)).unwrap_or_default()).into_owned();
+    let stdout = || read("stdout");
     match form {
         Form::Samples => samples(&stdout()),
         Form::Files => {
             let files = std::fs::read_dir(out.join("answers")).into_iter().flatten().flatten();
             files.filter(|file| std::fs::read(file.path()).is_ok_and(|bytes| is_whole(&bytes))).count()
         }
-        Form::Prefixed => count(prefixed(&stdout())),
+        Form::Prefixed => count(prefixed(&read("stderr"))),
         Form::Headed => count(headed(&stdout())),
         Form::Facts => facts(&stdout()),
     }

@@ -187,6 +187,10 @@ impl Peer {
                     command.args(["-m", "raw", "-a", &serde_json::json!({ "_raw_params": asked }).to_string()]);
                 } else {
                     command.args(["-m", "setup"]);
+                    // The system's own: what is found first in a login's path may be a version manager's stand-in.
+                    if Path::new("/usr/bin/python3").exists() {
+                        command.args(["-e", "ansible_python_interpreter=/usr/bin/python3"]);
+                    }
                 }
                 // As it comes, but each run begins without connections, and they end soon after the run.
                 let own = format!(

@@ -66,10 +66,11 @@ fn numbers_have_three_digits() {
 
 const ANSWER: &str = include_str!("fixtures/probe/debian-dash.txt");
 
-/// What a peer left, as `stdout` and as the files `answers`.
-fn counted(form: Form, stdout: &str, answers: &[&str]) -> usize {
+/// What a peer left, as its output and as the files `answers`.
+fn counted(form: Form, output: &str, answers: &[&str]) -> usize {
     let out = tempfile::tempdir().unwrap();
-    std::fs::write(out.path().join("stdout"), stdout).unwrap();
+    let name = if form == Form::Prefixed { "stderr" } else { "stdout" };
+    std::fs::write(out.path().join(name), output).unwrap();
     std::fs::create_dir(out.path().join("answers")).unwrap();
     for (at, answer) in answers.iter().enumerate() {
         std::fs::write(out.path().join("answers").join(at.to_string()), answer).unwrap();
