@@ -15,10 +15,14 @@ mod inventory;
 mod known_hosts;
 #[path = "lab/mod.rs"]
 mod lab;
+#[path = "it/lab_hosts.rs"]
+mod lab_hosts;
 #[path = "it/lab_local.rs"]
 mod lab_local;
 #[path = "it/lab_tick.rs"]
 mod lab_tick;
+#[path = "it/lab_traces.rs"]
+mod lab_traces;
 #[path = "it/probe.rs"]
 mod probe;
 #[path = "it/probe_shells.rs"]

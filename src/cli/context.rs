@@ -2,18 +2,20 @@
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::global::Global;
 use crate::error::{Diagnostics, Error, Level, Result};
 use crate::inventory::Inventory;
 use crate::inventory::hosts::{Connection, Host};
 use crate::inventory::locate::{Found, Location, Search, locate};
+use crate::inventory::settings::Settings;
 use crate::remote::probe::Request;
 use crate::render::Ui;
-use crate::tick::observe::{Bounds, Reach, Target};
-
-/// How long a sweep may take: who has not answered by then is missed.
-const SWEEP: std::time::Duration = std::time::Duration::from_secs(45);
+use crate::ssh::config::Wanted;
+use crate::ssh::fleet::Ask;
+use crate::ssh::{Fleet, Options, Reach};
+use crate::tick::observe::{Bounds, Target};
 
 /// What every verb is given.
 pub(super) struct Context {
@@ -135,9 +137,27 @@ impl Context {
         }
     }
 
-    /// The bounds of a sweep that the flags ask for.
-    pub fn bounds(&self) -> Bounds {
-        Bounds { forks: self.global.forks.into(), command: self.global.command_timeout(), sweep: SWEEP }
+    /// The way to the hosts, as `ssh:` of factory.yml and the flags have it. On a terminal it asks for passphrases.
+    pub async fn fleet(&self, settings: &Settings) -> Result<Fleet> {
+        let ssh = &settings.ssh;
+        let ui = self.ui.clone();
+        let ask = move |file: &Path| ui.ask_secret(&format!("Passphrase of {}:", file.display()));
+        Fleet::new(Options {
+            connect: ssh.connect.0,
+            keepalive: ssh.keepalive.0,
+            keepalive_max: ssh.keepalive_misses as usize,
+            forks: self.global.forks.into(),
+            per_sshd: ssh.logins as usize,
+            ask_passphrase: self.ui.can_ask().then(|| Arc::new(ask) as Ask),
+            ..Options::default()
+        })
+        .await
+    }
+
+    /// The bounds of a sweep, from the flags and `ssh:` of factory.yml.
+    pub fn bounds(&self, settings: &Settings) -> Bounds {
+        let command = self.global.timeout.unwrap_or(settings.ssh.command).0;
+        Bounds { forks: self.global.forks.into(), command, sweep: settings.ssh.sweep.0 }
     }
 }
 
@@ -167,18 +187,39 @@ pub(super) fn targets(inventory: &Inventory, hosts: &[&Host]) -> Vec<Target> {
             name: host.name.clone(),
             reach: reach(host),
             request: Request { home: host.home.clone(), disks: host.disks.clone(), matches: inventory.matches() },
+            barred: None,
         })
         .collect()
 }
 
-fn reach(host: &Host) -> Reach {
+/// Which way leads to `host`.
+pub(super) fn reach(host: &Host) -> Reach {
     match host.connection {
         _ if host.problem => {
             Reach::Not("its entry in the inventory has errors: `factory inventory check --offline`".into())
         }
         Connection::Local => Reach::Local,
-        Connection::Ssh => {
-            Reach::Not("cannot be reached yet: this version looks at `ansible_connection: local` only".into())
-        }
+        Connection::Ssh => wanted(host).map_or_else(|error| Reach::Not(error.to_string()), Reach::Ssh),
     }
+}
+
+/// What the inventory says about reaching `host`, for `ssh -G`.
+///
+/// # Errors
+/// Exit 3 for `ansible_ssh_common_args` or `ansible_ssh_extra_args` that no shell could split into words.
+pub(super) fn wanted(host: &Host) -> Result<Wanted> {
+    let mut args = Vec::new();
+    for text in [&host.ssh_common_args, &host.ssh_extra_args].into_iter().flatten() {
+        args.extend(shlex::split(text).ok_or_else(|| {
+            Error::inventory(format!("{}: the ssh arguments `{text}` have an open quote", host.name))
+        })?);
+    }
+    Ok(Wanted {
+        name: host.name.clone(),
+        host: Some(host.address.clone()),
+        port: host.port,
+        user: host.user.clone(),
+        identity: host.key_file.clone().map(Into::into),
+        args,
+    })
 }

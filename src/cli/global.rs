@@ -1,7 +1,6 @@
 //! The flags that every verb takes.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, ValueEnum};
@@ -37,17 +36,9 @@ pub struct Global {
     #[arg(short = 'D', long, global = true, env = "FACTORY_DIFF", hide_env = true, value_parser = FalseyValueParser::new())]
     pub diff: bool,
 
-    /// How long one command on a host may take, such as `30s`
-    #[arg(
-        short = 'T',
-        long,
-        global = true,
-        value_name = "TIME",
-        default_value = "60s",
-        env = "FACTORY_TIMEOUT",
-        hide_env = true
-    )]
-    pub timeout: Span,
+    /// How long one command on a host may take, such as `30s` [default: `ssh.command` of factory.yml, 60s]
+    #[arg(short = 'T', long, global = true, value_name = "TIME", env = "FACTORY_TIMEOUT", hide_env = true)]
+    pub timeout: Option<Span>,
 
     /// Tell more: -v what is done, -vv how, -vvv everything
     #[arg(short, long, global = true, action = ArgAction::Count, env = "FACTORY_VERBOSE", hide_env = true)]
@@ -80,13 +71,6 @@ pub struct Global {
     /// Which inventory host this machine is
     #[arg(long = "as", global = true, value_name = "NAME", env = "FACTORY_AS", hide_env = true)]
     pub as_name: Option<String>,
-}
-
-impl Global {
-    /// How long one command on a host may take.
-    pub fn command_timeout(&self) -> Duration {
-        self.timeout.0
-    }
 }
 
 /// The form of results on stdout.

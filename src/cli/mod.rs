@@ -2,6 +2,7 @@
 
 mod context;
 mod events;
+mod exec;
 pub mod global;
 mod init;
 mod inventory;
@@ -70,6 +71,7 @@ enum Verb {
     Init(init::Args),
     Inventory(inventory::Args),
     Probe(probe::Args),
+    Exec(exec::Args),
     Run(run::Args),
     Status(status::Args),
     Events(events::Args),
@@ -99,6 +101,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             let ended = runtime.block_on(interruptible(dispatch(cli.verb, &context)));
             // A name look-up that hangs in a thread of the system's resolver must not hold up the end.
             runtime.shutdown_background();
+            crate::render::show_typing();
             ended
         });
     match ended {
@@ -114,6 +117,7 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
     match verb {
         Verb::Init(args) => init::run(&args, context),
         Verb::Inventory(args) => inventory::run(args, context).await,
+        Verb::Exec(args) => exec::run(&args, context).await,
         Verb::Probe(args) => probe::run(&args, context).await,
         Verb::Run(args) => run::run(&args, context).await,
         Verb::Status(args) => status::run(&args, context).await,

@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::remote::sample::Sample;
 use crate::render::hosts;
 use crate::tick::decide::why_not;
+use crate::tick::observe::Answer;
 use crate::tick::{self, Progress, UNKNOWN};
 
 /// Takes one sample of every host and shows it; judges and records nothing
@@ -20,7 +21,8 @@ pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
     let inventory = context.inventory()?;
     let selected = context.hosts(&inventory)?;
     let mut samples: Vec<Sample> = Vec::new();
-    let tell = |sample: Sample, seconds| {
+    let tell = |answer: Answer| {
+        let Answer { sample, seconds, .. } = answer;
         let (level, verdict) = match why_not(&sample) {
             None => (0, "ok: a whole sample".to_owned()),
             Some(why) => (UNKNOWN, format!("unknown: {why}")),
@@ -28,7 +30,10 @@ pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
         context.ui.progress(&Progress::Answered { host: sample.host.clone(), level, seconds, verdict });
         samples.push(sample);
     };
-    tick::probe(targets(&inventory, &selected), context.bounds(), tell, &|step| context.ui.progress(step)).await;
+    let fleet = context.fleet(&inventory.settings).await?;
+    let (targets, bounds) = (targets(&inventory, &selected), context.bounds(&inventory.settings));
+    tick::probe(targets, &fleet, bounds, tell, &|step| context.ui.progress(step)).await;
+    fleet.close().await;
     samples.sort_by_key(|sample| selected.iter().position(|host| host.name == sample.host));
     match context.ui.form {
         Form::Text => context.ui.print(&hosts::samples(&samples, context.ui.out)),

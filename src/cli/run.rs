@@ -7,7 +7,7 @@ use super::global::Form;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::render::hosts;
-use crate::tick::{self, Outcome, Wake};
+use crate::tick::{self, Outcome, Waits, Wake};
 
 /// One tick: looks at every host, judges what it sees and records it
 #[derive(clap::Args, Debug)]
@@ -22,16 +22,21 @@ pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
     if !context.global.check {
         make_private(&state)?;
     }
+    let fleet = context.fleet(&inventory.settings).await?;
+    let ssh = &inventory.settings.ssh;
     let wake = Wake {
+        fleet: &fleet,
+        waits: Waits { first: ssh.refused.0, max: ssh.refused_max.0 },
         targets: targets(&inventory, &context.hosts(&inventory)?),
         policy: &inventory.settings.policy,
         state: &state,
         by: context.own_name(&inventory)?,
         inventory: absolute(&inventory.location.dir),
-        bounds: context.bounds(),
+        bounds: context.bounds(&inventory.settings),
         check: context.global.check,
     };
     let outcome = tick::run(wake, &|step| context.ui.progress(step)).await?;
+    fleet.close().await;
     show(&outcome, context);
     match outcome.unrecorded {
         Some(error) => Err(error),

@@ -96,6 +96,19 @@ pub struct HostRecord {
     pub sample: String,
 }
 
+/// A login that a host refused, one for each host whose last login was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The inventory name.
+    pub host: String,
+    /// What was tried: user, address and keys, as one name.
+    pub login: String,
+    /// How many times running.
+    pub times: u32,
+    /// When it may be tried again.
+    pub until: Timestamp,
+}
+
 /// Which events or samples are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
@@ -116,6 +129,8 @@ pub struct Batch {
     pub hosts: Vec<HostRecord>,
     /// What happened.
     pub events: Vec<Event>,
+    /// The refused logins of the hosts of this tick; a host without one has none any more.
+    pub refusals: Vec<Refusal>,
 }
 
 impl Journal {
@@ -210,6 +225,22 @@ impl Journal {
                     since: timestamp(row.get(7)?),
                     sample: row.get(8)?,
                 })
+            })?;
+            rows.collect()
+        };
+        read().map_err(|error| cannot("read", &self.path, error))
+    }
+
+    /// The logins that were refused when they were last tried.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn refusals(&self) -> Result<Vec<Refusal>> {
+        let read = || -> rusqlite::Result<Vec<Refusal>> {
+            let mut statement = self.db.prepare("SELECT host, login, times, until FROM refusal ORDER BY host")?;
+            let rows = statement.query_map([], |row| {
+                let until = timestamp(row.get(3)?);
+                Ok(Refusal { host: row.get(0)?, login: row.get(1)?, times: row.get(2)?, until })
             })?;
             rows.collect()
         };
@@ -321,6 +352,14 @@ fn record(db: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
                 known.sample
             ])?;
             sample.execute(params![micros(known.at), known.host, known.sample])?;
+        }
+        let mut forget = tx.prepare("DELETE FROM refusal WHERE host = ?1")?;
+        for known in &batch.hosts {
+            forget.execute([&known.host])?;
+        }
+        let mut refusal = tx.prepare("INSERT INTO refusal (host, login, times, until) VALUES (?1,?2,?3,?4)")?;
+        for refused in &batch.refusals {
+            refusal.execute(params![refused.host, refused.login, refused.times, micros(refused.until)])?;
         }
         let mut event = tx.prepare("INSERT INTO event (at, host, what, severity, message) VALUES (?1,?2,?3,?4,?5)")?;
         for happened in &batch.events {

@@ -16,6 +16,7 @@ const STEPS: [&str; 1] = ["
         id INTEGER PRIMARY KEY, at INTEGER NOT NULL, host TEXT, what TEXT NOT NULL, severity INTEGER NOT NULL,
         message TEXT NOT NULL);
     CREATE INDEX event_at ON event (at);
+    CREATE TABLE refusal (host TEXT PRIMARY KEY, login TEXT NOT NULL, times INTEGER NOT NULL, until INTEGER NOT NULL);
 "];
 
 /// Why a file cannot be used.

@@ -31,6 +31,7 @@ fn batch(at: Timestamp, host: &str, level: u8) -> Batch {
             severity: level,
             message: format!("level {level}"),
         }],
+        refusals: Vec::new(),
     }
 }
 
@@ -74,6 +75,18 @@ fn a_reader_sees_whole_ticks_while_a_writer_is_in_the_middle() {
     journal.db.execute_batch("COMMIT").unwrap();
     assert_eq!(reader.hosts().unwrap()[0].level, 3);
     assert!(reader.db.execute("DELETE FROM event", []).is_err(), "a reader cannot write");
+}
+
+#[test]
+fn a_refused_login_is_kept_until_the_host_is_seen_without_one() {
+    let state = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(state.path()).unwrap();
+    let refused = |host: &str| Refusal { host: host.to_owned(), login: "x".to_owned(), times: 2, until: at(900) };
+    journal.record(&Batch { refusals: vec![refused("a")], ..batch(at(1), "a", 4) }).unwrap();
+    journal.record(&Batch { refusals: vec![refused("b")], ..batch(at(2), "b", 4) }).unwrap();
+    assert_eq!(journal.refusals().unwrap(), [refused("a"), refused("b")]);
+    journal.record(&batch(at(3), "a", 0)).unwrap();
+    assert_eq!(journal.refusals().unwrap(), [refused("b")]);
 }
 
 #[test]

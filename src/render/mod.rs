@@ -1,6 +1,7 @@
 //! The only place that prints: text, tables, progress, JSON.
 
 pub mod diagnostic;
+pub mod exec;
 pub mod hosts;
 mod progress;
 pub mod status;
@@ -11,10 +12,11 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use owo_colors::OwoColorize;
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 pub use self::diagnostic::Style;
-pub use self::terminal::Environment;
+pub use self::terminal::{Environment, show_typing};
 use crate::cli::global::Form;
 use crate::error::{Diagnostics, Error, Level};
 use crate::tick::Progress;
@@ -69,6 +71,11 @@ impl Ui {
         }
     }
 
+    /// A line of a result that belongs to stderr: what a command on a host wrote there.
+    pub fn line_to_stderr(&self, text: &str) {
+        let _ = self.bars.suspend(|| write_all(&mut io::stderr().lock(), text));
+    }
+
     /// Something that will need a person.
     pub fn warn(&self, text: &str) {
         let head = if self.err.color { "warning:".yellow().bold().to_string() } else { "warning:".to_owned() };
@@ -101,6 +108,11 @@ impl Ui {
     /// Whether a person can be asked: stdin and stderr are a terminal.
     pub fn can_ask(&self) -> bool {
         io::IsTerminal::is_terminal(&io::stdin()) && io::IsTerminal::is_terminal(&io::stderr())
+    }
+
+    /// Asks for something that is not shown while it is typed; nothing typed is nothing given.
+    pub fn ask_secret(&self, question: &str) -> Option<SecretString> {
+        self.bars.suspend(|| terminal::ask_secret(question))
     }
 
     /// Asks a yes-or-no question; anything but `y` or `yes` is no.

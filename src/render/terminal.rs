@@ -1,9 +1,11 @@
 //! What the terminal can show: colour, Unicode, width, progress bars.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
-use rustix::termios::tcgetwinsize;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use secrecy::SecretString;
 
 use super::diagnostic::Style;
 use crate::cli::global::When;
@@ -52,6 +54,34 @@ impl Environment {
             Style { color, unicode: terminal && unicode, width }
         };
         Environment { out: style(out), err: style(err), bars: err.is_some() && !dumb && !set("CI") }
+    }
+}
+
+/// How the terminal was before typing was hidden.
+static HIDDEN: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// Asks on the terminal for something that is not shown while it is typed.
+pub(super) fn ask_secret(question: &str) -> Option<SecretString> {
+    let stdin = std::io::stdin();
+    let shown = tcgetattr(&stdin).ok()?;
+    let mut hidden = shown.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    *HIDDEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
+    let mut line = String::new();
+    let mut stderr = std::io::stderr().lock();
+    let asked = tcsetattr(&stdin, OptionalActions::Flush, &hidden).is_ok()
+        && write!(stderr, "{question} ").and_then(|()| stderr.flush()).is_ok();
+    let read = asked && stdin.read_line(&mut line).is_ok();
+    show_typing();
+    let _ = writeln!(stderr);
+    let secret = line.trim_end_matches(['\r', '\n']);
+    (read && !secret.is_empty()).then(|| SecretString::from(secret))
+}
+
+/// Shows again what is typed, where [`ask_secret`] hides it: whoever interrupts the question wants their terminal back.
+pub fn show_typing() {
+    if let Some(shown) = HIDDEN.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &shown);
     }
 }
 

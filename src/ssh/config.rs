@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::known_hosts::PORT;
+use super::login::settings::{Settings, Tokens};
 use super::target::{Family, Target};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -30,7 +31,7 @@ const UNHONOURED: [(&str, &[&str]); 6] = [
 ];
 
 /// What the inventory says about reaching a host; it goes before anything in ssh_config.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Wanted {
     /// The host's name in the inventory.
     pub name: String,
@@ -144,19 +145,34 @@ impl Config {
             Some("inet6") => Family::V6,
             _ => Family::Any,
         };
-        let files = |directive| self.paths(directive).into_iter().map(|path| home.translate(path)).collect();
+        let user = self.set("user").unwrap_or_default().to_owned();
+        let asked = self.get("host").unwrap_or(name).to_owned();
+        let tokens = Tokens { home: home.path(), host: &host, asked: &asked, port, user: &user };
+        let mut login = Settings::read(&self, &tokens, |path| home.translate(path));
+        let mut files = |directive: &'static str| -> Vec<PathBuf> {
+            let mut files = Vec::new();
+            for path in self.paths(directive) {
+                match path.to_str().and_then(|text| tokens.expand(text)) {
+                    Some(text) => files.push(home.translate(PathBuf::from(text))),
+                    None => login.unusable = Some((directive, path.display().to_string())),
+                }
+            }
+            files
+        };
+        let (user_known_hosts, global_known_hosts) = (files("UserKnownHostsFile"), files("GlobalKnownHostsFile"));
         Ok(Target {
             name: name.to_owned(),
-            host,
+            host: host.clone(),
             port,
-            user: self.set("user").unwrap_or_default().to_owned(),
+            user: user.clone(),
             host_key_alias: self.set("hostkeyalias").map(str::to_owned),
-            user_known_hosts: files("userknownhostsfile"),
-            global_known_hosts: files("globalknownhostsfile"),
+            user_known_hosts,
+            global_known_hosts,
             hash_known_hosts: matches!(self.get("hashknownhosts"), Some("yes" | "true")),
             proxy_jump: self.set("proxyjump").map(str::to_owned),
             proxy_command: self.set("proxycommand").map(str::to_owned),
             family,
+            login,
             config: self,
         })
     }

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -43,28 +43,88 @@ impl Heard {
     }
 }
 
-/// A connection that remembers the first bytes it read.
+/// What an SSH connection runs over: TCP, or a channel of another connection.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// Ends a [`Wire`] from outside.
+///
+/// russh's task may wait for a frozen peer to take what it writes, and then looks at nothing else: no time-out of its
+/// own and no dropped handle ends it. After the cut its next read or write fails, and task, socket and memory go.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cut(Arc<Mutex<Cutting>>);
+
+#[derive(Debug, Default)]
+struct Cutting {
+    done: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl Cut {
+    /// Ends the wire. It may be called more than once.
+    pub(crate) fn cut(&self) {
+        let mut cutting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        cutting.done = true;
+        let wakers = [cutting.reader.take(), cutting.writer.take()];
+        drop(cutting);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Whether it is done; if not, `cx` is woken when it is.
+    fn is_done(&self, cx: &Context<'_>, writes: bool) -> bool {
+        let mut cutting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cutting.done {
+            return true;
+        }
+        let waker = if writes { &mut cutting.writer } else { &mut cutting.reader };
+        match waker {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            waker => *waker = Some(cx.waker().clone()),
+        }
+        false
+    }
+}
+
+/// A connection that remembers the first bytes it read, and that can be ended from outside.
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     heard: Heard,
+    listening: usize,
+    cut: Cut,
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream) -> Wire {
-        Wire { stream, heard: Heard::default() }
+    pub(crate) fn new(stream: impl Stream + 'static) -> Wire {
+        Wire { stream: Box::new(stream), heard: Heard::default(), listening: HEARD, cut: Cut::default() }
     }
 
     pub(crate) fn heard(&self) -> Heard {
         self.heard.clone()
     }
+
+    pub(crate) fn cutter(&self) -> Cut {
+        self.cut.clone()
+    }
+}
+
+fn was_cut() -> std::io::Error {
+    std::io::Error::new(ErrorKind::ConnectionAborted, "given up")
 }
 
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        if self.cut.is_done(cx, false) {
+            return Poll::Ready(Err(was_cut()));
+        }
         let before = buf.filled().len();
         let poll = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if let Some(new) = buf.filled().get(before..).filter(|new| !new.is_empty()) {
+        if self.listening > 0
+            && let Some(new) = buf.filled().get(before..).filter(|new| !new.is_empty())
+        {
             self.heard.add(new);
+            self.listening = self.listening.saturating_sub(new.len());
         }
         poll
     }
@@ -72,14 +132,23 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
+        if self.cut.is_done(cx, true) {
+            return Poll::Ready(Err(was_cut()));
+        }
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        if self.cut.is_done(cx, true) {
+            return Poll::Ready(Err(was_cut()));
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        if self.cut.is_done(cx, true) {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
@@ -89,6 +158,11 @@ impl AsyncWrite for Wire {
 ///
 /// The time-out also ends a name lookup; its thread may live on until the resolver gives up.
 pub(crate) async fn dial(target: &Target, deadline: Instant, given: Duration) -> Result<TcpStream, Unreached> {
+    reach(&resolve(target, deadline, given).await?, deadline, given).await
+}
+
+/// The addresses of `target`, at least one.
+pub(crate) async fn resolve(target: &Target, deadline: Instant, given: Duration) -> Result<Vec<SocketAddr>, Unreached> {
     let unresolved = |cause: String| Unreached::Unresolved { host: target.host.clone(), cause };
     let found = timeout_at(deadline, tokio::net::lookup_host((target.host.as_str(), target.port))).await;
     let addresses: Vec<SocketAddr> = match found {
@@ -99,11 +173,15 @@ pub(crate) async fn dial(target: &Target, deadline: Instant, given: Duration) ->
     if addresses.is_empty() {
         return Err(unresolved("no address of the wanted AddressFamily".to_owned()));
     }
-    reach(&addresses, deadline, given).await
+    Ok(addresses)
 }
 
 /// Connects to the first of `addresses` that takes it; the failure is that of the last.
-async fn reach(addresses: &[SocketAddr], deadline: Instant, given: Duration) -> Result<TcpStream, Unreached> {
+pub(crate) async fn reach(
+    addresses: &[SocketAddr],
+    deadline: Instant,
+    given: Duration,
+) -> Result<TcpStream, Unreached> {
     let mut failure = Unreached::TimedOut { phase: Phase::Connect, after: given };
     for (index, at) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -126,7 +204,7 @@ fn refusal(at: SocketAddr, cause: std::io::Error, given: Duration) -> Unreached 
         ErrorKind::ConnectionRefused => Unreached::Refused { at },
         ErrorKind::ConnectionReset => Unreached::Reset { phase: Phase::Connect },
         ErrorKind::TimedOut => Unreached::TimedOut { phase: Phase::Connect, after: given },
-        _ => Unreached::NoRoute { at, cause },
+        _ => Unreached::NoRoute { at, cause: cause.to_string() },
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::error::{Error, Result};
+
 /// A command to run by `/bin/sh -c` on a host.
 #[derive(Clone, Debug)]
 pub struct Command<'a> {
@@ -15,12 +17,54 @@ pub struct Command<'a> {
     pub max_output: usize,
 }
 
+/// The longest command that is sent, in bytes, with its quotes. Linux takes 128 KiB in one argument, and beyond that
+/// sshd answers 1 or drops the connection; larger input goes by stdin.
+pub const MAX_LINE: usize = 120 * 1024;
+
+/// The line that makes any POSIX login shell run `script` by `/bin/sh -c`: sshd gives it to `$SHELL -c`.
+///
+/// Each byte from 1 to 255 comes through as it is.
+///
+/// # Errors
+/// A NUL in the script, or a line over [`MAX_LINE`]: it would not be run as it is.
+pub fn line(script: &[u8]) -> Result<Vec<u8>> {
+    let quoted = shlex::bytes::try_quote(script).map_err(|_| {
+        Error::failed("the command holds a NUL character, which no shell takes").help("send such bytes by stdin")
+    })?;
+    let line = [b"exec /bin/sh -c ", quoted.as_ref()].concat();
+    if line.len() > MAX_LINE {
+        return Err(Error::failed(format!(
+            "the command is {} KiB long; at most {} KiB can be sent",
+            line.len().div_ceil(1024),
+            MAX_LINE / 1024
+        ))
+        .help("shorten it, or send what is long by stdin"));
+    }
+    Ok(line)
+}
+
+/// The first bytes of a stream; the rest is counted out, so that memory has a bound.
+#[derive(Debug, Default)]
+pub(crate) struct Capture {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) truncated: bool,
+}
+
+impl Capture {
+    /// Takes in `bytes` up to `max` in all.
+    pub(crate) fn take(&mut self, bytes: &[u8], max: usize) {
+        let room = max.saturating_sub(self.bytes.len()).min(bytes.len());
+        self.bytes.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        self.truncated |= room < bytes.len();
+    }
+}
+
 /// How a command ended. These are four different things, and none stands for another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// It ran to its end with this exit status.
     Exited(i32),
-    /// It died of this signal.
+    /// It died of this signal, by its number on Linux; 0 for one that has no name in SSH.
     Signaled(i32),
     /// It was still running when its time was up; it has been killed where that was possible.
     TimedOut(Duration),
@@ -63,5 +107,43 @@ impl std::fmt::Display for Ended {
             Ended::TimedOut(after) => write!(f, "was still running after {} s", after.as_secs_f64()),
             Ended::Lost(why) => write!(f, "lost the connection ({why}); whether it ran is unknown"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_sent_whole_is_refused_before() {
+        assert!(line(&vec![b'x'; MAX_LINE]).unwrap_err().to_string().contains("at most 120 KiB"));
+        assert_eq!(line(&vec![b'x'; MAX_LINE - 16]).unwrap().len(), MAX_LINE);
+        assert!(line(b"a\0b").unwrap_err().to_string().contains("NUL"));
+    }
+
+    #[test]
+    fn every_byte_survives_every_login_shell() {
+        let every: Vec<u8> = (1..=255).collect();
+        let script = [b"printf %s ".as_slice(), &shlex::bytes::try_quote(&every).unwrap()].concat();
+        let line = line(&script).unwrap();
+        for shell in [&["bash", "-c"][..], &["dash", "-c"], &["busybox", "sh", "-c"], &["sh", "-c"]] {
+            let mut command = std::process::Command::new(shell[0]);
+            let Ok(output) = command.args(&shell[1..]).arg(std::ffi::OsStr::from_bytes(&line)).output() else {
+                println!("left out: {shell:?} as a login shell; it is not installed");
+                continue;
+            };
+            assert_eq!(output.stdout, every, "{shell:?}");
+        }
+    }
+
+    #[test]
+    fn a_capture_has_a_bound() {
+        let mut capture = Capture::default();
+        capture.take(b"abc", 4);
+        assert!(!capture.truncated);
+        capture.take(b"def", 4);
+        assert_eq!((capture.bytes.as_slice(), capture.truncated), (&b"abcd"[..], true));
     }
 }

@@ -1,27 +1,31 @@
 //! `ansible_connection: local`: the same commands through `/bin/sh` on this machine, without SSH.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-use super::exec::{Command, Ended, Output};
+use super::exec::Ended;
+use super::fleet::{From, Job};
 use crate::error::{Error, Result};
 
 /// How long output is still read after the command's end: a child that it left behind may keep the pipe open for ever.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Runs `command` in a process group of its own, which is killed when its time is up or the caller goes away.
+/// Runs `job` in a process group of its own, which is killed when its time is up or the caller goes away. Its output
+/// goes to `sink` as it comes.
 ///
 /// # Errors
 /// Exit 1 when `/bin/sh` cannot be started.
-pub async fn exec(command: Command<'_>) -> Result<Output> {
+pub async fn stream(job: Job<'_>, sink: &mut (dyn FnMut(From, &[u8]) + Send)) -> Result<Ended> {
     let mut child = tokio::process::Command::new("/bin/sh")
         .arg("-c")
-        .arg(command.script)
+        .arg(OsStr::from_bytes(job.script))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -30,45 +34,45 @@ pub async fn exec(command: Command<'_>) -> Result<Output> {
         .spawn()
         .map_err(|error| Error::failed("cannot start /bin/sh").because(error))?;
     let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw));
-    let stdin = child.stdin.take();
-    let mut out = Capture::new(command.max_output);
-    let mut err = Capture::new(command.max_output);
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let mut ended = None;
-    {
-        let feed = async {
-            if let Some(mut pipe) = stdin {
-                // A command that does not read its input closes the pipe; that is its right.
-                let _ = pipe.write_all(&command.stdin).await;
-            }
-        };
-        let pipes = async { tokio::join!(feed, out.read(stdout), err.read(stderr)) };
-        tokio::pin!(pipes);
-        let mut drained = false;
-        let whole = timeout(command.timeout, async {
+    let (stdin, input) = (child.stdin.take(), job.stdin);
+    let feed = async move {
+        if let Some(mut pipe) = stdin {
+            // A command that does not read its input closes the pipe; that is its right.
+            let _ = pipe.write_all(&input).await;
+        }
+    };
+    tokio::pin!(feed);
+    let (mut out, mut err) = (Pipe::new(child.stdout.take()), Pipe::new(child.stderr.take()));
+    let (mut fed, mut ended) = (false, None);
+    let mut until = Instant::now() + job.timeout;
+    while ended.is_none() || out.open() || err.open() {
+        let step = async {
             tokio::select! {
-                _ = &mut pipes => { drained = true; child.wait().await }
-                status = child.wait() => status,
+                () = &mut feed, if !fed => fed = true,
+                bytes = out.read(), if out.open() => sink(From::Stdout, bytes),
+                bytes = err.read(), if err.open() => sink(From::Stderr, bytes),
+                status = child.wait(), if ended.is_none() => return Some(status),
             }
-        })
-        .await;
-        if let Ok(status) = whole {
-            let status = status.map_err(|error| Error::failed("cannot wait for /bin/sh").because(error))?;
-            // Once it is reaped its number may be somebody else's. What it left running is its own affair, as with sshd.
-            group.0 = None;
-            ended = Some(match status.signal() {
-                Some(signal) => Ended::Signaled(signal),
-                None => Ended::Exited(status.code().unwrap_or(-1)),
-            });
-            if !drained {
-                let _ = timeout(DRAIN, &mut pipes).await;
+            None
+        };
+        match timeout_at(until, step).await {
+            Err(_) => break,
+            Ok(None) => {}
+            Ok(Some(status)) => {
+                let status = status.map_err(|error| Error::failed("cannot wait for /bin/sh").because(error))?;
+                // Once it is reaped its number may be somebody else's. What it left running is its own affair, as with
+                // sshd.
+                group.0 = None;
+                until = until.min(Instant::now() + DRAIN);
+                ended = Some(match status.signal() {
+                    Some(signal) => Ended::Signaled(signal),
+                    None => Ended::Exited(status.code().unwrap_or(-1)),
+                });
             }
         }
     }
     drop(group);
-    let truncated = out.truncated || err.truncated;
-    let ended = ended.unwrap_or(Ended::TimedOut(command.timeout));
-    Ok(Output { ended, stdout: out.bytes, stderr: err.bytes, truncated })
+    Ok(ended.unwrap_or(Ended::TimedOut(job.timeout)))
 }
 
 /// The process group of a command that has not been waited for: killed when this goes out of scope.
@@ -82,36 +86,49 @@ impl Drop for Group {
     }
 }
 
-/// The first bytes of a stream; the rest is read and dropped, so that the writer never blocks.
-struct Capture {
-    bytes: Vec<u8>,
-    max: usize,
-    truncated: bool,
+/// One of the command's streams, until its end.
+struct Pipe<R> {
+    stream: Option<R>,
+    buffer: Vec<u8>,
 }
 
-impl Capture {
-    fn new(max: usize) -> Capture {
-        Capture { bytes: Vec::new(), max, truncated: false }
+impl<R: AsyncRead + Unpin> Pipe<R> {
+    fn new(stream: Option<R>) -> Pipe<R> {
+        Pipe { stream, buffer: vec![0; 32 << 10] }
     }
 
-    async fn read(&mut self, stream: Option<impl AsyncRead + Unpin>) {
-        let Some(mut stream) = stream else { return };
-        let mut buffer = vec![0; 16 << 10];
-        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-            let room = self.max.saturating_sub(self.bytes.len());
-            self.bytes.extend(buffer.iter().take(count.min(room)));
-            self.truncated |= count > room;
+    fn open(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// What has come; empty at the end, after which it is no longer open.
+    async fn read(&mut self) -> &[u8] {
+        let Some(stream) = &mut self.stream else { return &[] };
+        match stream.read(&mut self.buffer).await {
+            Ok(count @ 1..) => self.buffer.get(..count).unwrap_or_default(),
+            _ => {
+                self.stream = None;
+                &[]
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::exec::{Command, Output};
+    use super::super::fleet::{Fleet, Options};
+    use super::super::reach::Reach;
     use super::*;
 
-    async fn sh(script: &str, stdin: &[u8], seconds: f64) -> Output {
+    async fn run(script: &str, stdin: &[u8], seconds: f64, max_output: usize) -> Output {
         let timeout = Duration::from_secs_f64(seconds);
-        exec(Command { script, stdin: stdin.to_vec(), timeout, max_output: 1 << 20 }).await.unwrap()
+        let fleet = Fleet::new(Options::default()).await.unwrap();
+        fleet.run(&Reach::Local, Command { script, stdin: stdin.to_vec(), timeout, max_output }).await.unwrap()
+    }
+
+    async fn sh(script: &str, stdin: &[u8], seconds: f64) -> Output {
+        run(script, stdin, seconds, 1 << 20).await
     }
 
     #[tokio::test]
@@ -122,6 +139,13 @@ mod tests {
         assert_eq!(output.last_error_line().as_deref(), Some("err"));
         assert_eq!(sh("kill -9 $$", b"", 10.0).await.ended, Ended::Signaled(9));
         assert_eq!(sh("exec 0<&-; exit 0", &vec![0; 1 << 20], 10.0).await.ended, Ended::Exited(0));
+    }
+
+    #[tokio::test]
+    async fn input_and_output_larger_than_any_pipe_pass_through() {
+        let input: Vec<u8> = (0..1_000_000u32).map(|i| i as u8).collect();
+        let output = sh("cat", &input, 20.0).await;
+        assert_eq!((output.ended, output.stdout == input), (Ended::Exited(0), true));
     }
 
     #[tokio::test]
@@ -151,9 +175,7 @@ mod tests {
 
     #[tokio::test]
     async fn output_beyond_the_limit_is_dropped_and_said() {
-        let script = "head -c 3000000 /dev/zero; echo x >&2";
-        let output = exec(Command { script, stdin: vec![], timeout: Duration::from_secs(20), max_output: 1000 }).await;
-        let output = output.unwrap();
+        let output = run("head -c 3000000 /dev/zero; echo x >&2", b"", 20.0, 1000).await;
         assert_eq!((output.stdout.len(), output.truncated, output.ended), (1000, true, Ended::Exited(0)));
     }
 }

@@ -116,7 +116,7 @@ async fn show(target: &Target, algorithms: &'static [Algorithm], timeout: Durati
 }
 
 /// What answered instead of an SSH server, if anything did.
-fn silent(heard: &Heard) -> Option<Unreached> {
+pub(crate) fn silent(heard: &Heard) -> Option<Unreached> {
     let said = heard.first_line().filter(|_| !heard.is_ssh())?;
     if TURNED_AWAY.iter().any(|line| said.starts_with(line)) {
         return Some(Unreached::Busy { said });
@@ -124,7 +124,7 @@ fn silent(heard: &Heard) -> Option<Unreached> {
     Some(Unreached::NotSsh { said })
 }
 
-fn failure(cause: russh::Error, heard: &Heard, phase: Phase, timeout: Duration) -> Unreached {
+pub(crate) fn failure(cause: russh::Error, heard: &Heard, phase: Phase, timeout: Duration) -> Unreached {
     if let russh::Error::NoCommonAlgo { kind, theirs, .. } = cause {
         let what = match kind {
             AlgorithmKind::Kex => "key exchange",

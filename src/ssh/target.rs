@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::config::Config;
 use super::known_hosts::{self, KnownHosts};
+use super::login::settings::Settings;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 
@@ -56,7 +57,9 @@ pub struct Target {
     pub proxy_command: Option<String>,
     /// Which addresses may be used.
     pub family: Family,
-    /// All that ssh said, for the login.
+    /// With which keys to log in.
+    pub login: Settings,
+    /// All that ssh said.
     pub config: Config,
 }
 
@@ -75,6 +78,7 @@ impl Target {
             proxy_jump: None,
             proxy_command: None,
             family: Family::Any,
+            login: Settings::default(),
             config: Config::default(),
         }
     }
@@ -109,41 +113,52 @@ impl Target {
         KnownHosts::load(&self.known_hosts_files())
     }
 
-    /// Whether it can be connected to as ssh_config wants it.
+    /// Whether it can be asked for its keys as ssh_config wants it: directly.
     ///
     /// # Errors
     /// A directive that is not honoured, named with its value: to pass it over could reach or trust another host than
     /// `ssh` would. [`Exit::Unreachable`].
     pub fn check_directives(&self) -> Result<()> {
-        let Some((directive, value)) = self.unhonoured() else { return Ok(()) };
-        let error = Error::new(
+        let through = match (&self.proxy_jump, &self.proxy_command) {
+            (Some(jump), _) => ("ProxyJump", jump),
+            (None, Some(command)) => ("ProxyCommand", command),
+            (None, None) => return self.check_login(),
+        };
+        Err(self.not_honoured(through.0, through.1).help(format!(
+            "only hosts that are reached directly can be asked for their keys; log in once by `ssh {}` and compare \
+             the fingerprint it shows",
+            self.name
+        )))
+    }
+
+    /// Whether it can be connected to and logged in to as ssh_config wants it; jump hosts are gone through.
+    ///
+    /// # Errors
+    /// As [`Target::check_directives`].
+    pub fn check_login(&self) -> Result<()> {
+        if let (None, Some(command)) = (&self.proxy_jump, &self.proxy_command) {
+            return Err(self.not_honoured("ProxyCommand", command).help(format!(
+                "say `ProxyJump HOST` instead of a ProxyCommand for `{}` in ~/.ssh/config; each jump host is then \
+                 verified too",
+                self.host
+            )));
+        }
+        let unhonoured = self.config.unhonoured().map(|(directive, value)| (directive, value.to_owned()));
+        let Some((directive, value)) = unhonoured.or_else(|| self.login.unusable.clone()) else { return Ok(()) };
+        Err(self.not_honoured(directive, &value).help(format!(
+            "take `{directive}` out for this host in ~/.ssh/config (see `ssh -G {}`), or override it in the inventory \
+             by ansible_ssh_common_args",
+            self.host
+        )))
+    }
+
+    fn not_honoured(&self, directive: &str, value: &str) -> Error {
+        Error::new(
             Exit::Unreachable,
             format!(
                 "host `{}`: its ssh configuration has `{directive} {value}`, which is not honoured here",
                 self.name
             ),
-        );
-        Err(match directive {
-            "ProxyJump" | "ProxyCommand" => error.help(format!(
-                "only hosts that are reached directly can be asked for their keys; log in once by `ssh {}` and compare \
-                 the fingerprint it shows",
-                self.name
-            )),
-            _ => error.help(format!(
-                "take `{directive}` out for this host in ~/.ssh/config (see `ssh -G {}`), or override it in the \
-                 inventory by ansible_ssh_common_args",
-                self.host
-            )),
-        })
-    }
-
-    fn unhonoured(&self) -> Option<(&'static str, String)> {
-        if let Some(jump) = &self.proxy_jump {
-            return Some(("ProxyJump", jump.clone()));
-        }
-        if let Some(command) = &self.proxy_command {
-            return Some(("ProxyCommand", command.clone()));
-        }
-        self.config.unhonoured().map(|(directive, value)| (directive, value.to_owned()))
+        )
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use russh::keys::Algorithm;
+
 use super::known_hosts::{self, Added, Held, KnownHosts, Verdict, removal};
 use super::scan::HostKey;
 use super::target::Target;
@@ -103,6 +105,24 @@ pub fn refusal(target: &Target, judgements: &[Judgement]) -> Option<Error> {
     })
 }
 
+/// The error for a host of which no key is known, and which shows `key`.
+pub fn unknown(target: &Target, key: &HostKey) -> Error {
+    Error::new(
+        Exit::Unreachable,
+        format!("host `{}`: its host key is not known: it shows {} {}", target.name, key.kind(), key.fingerprint),
+    )
+    .help(format!(
+        "compare it with the host's own (on it: ssh-keygen -l -f /etc/ssh/ssh_host_{}_key.pub), then: factory inventory \
+         trust {}",
+        match key.key.algorithm() {
+            Algorithm::Ed25519 => "ed25519",
+            Algorithm::Ecdsa { .. } => "ecdsa",
+            _ => "rsa",
+        },
+        target.name
+    ))
+}
+
 /// The error for a host that shows `key` while `lines` hold others for it.
 pub fn changed(target: &Target, key: &HostKey, lines: &[Held]) -> Error {
     let mut error = Error::new(
@@ -175,7 +195,7 @@ pub fn accept(target: &Target, judgements: &[Judgement]) -> Result<Vec<Added>> {
     new.map(|judgement| known_hosts::add(&file, name, port, &judgement.key.key, target.hash_known_hosts)).collect()
 }
 
-fn writable(target: &Target) -> Result<PathBuf> {
+pub(crate) fn writable(target: &Target) -> Result<PathBuf> {
     target.user_known_hosts.first().cloned().filter(|file| file != Path::new("/dev/null")).ok_or_else(|| {
         Error::failed(format!("host `{}` has no file for host keys: its UserKnownHostsFile is `none`", target.name))
             .help("name a file by `UserKnownHostsFile` in ~/.ssh/config")

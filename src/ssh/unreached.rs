@@ -18,6 +18,10 @@ pub enum Phase {
     Banner,
     /// Keys were being exchanged.
     KeyExchange,
+    /// The user was being logged in.
+    Login,
+    /// A session was being opened; no command had been sent.
+    Session,
 }
 
 impl std::fmt::Display for Phase {
@@ -27,12 +31,14 @@ impl std::fmt::Display for Phase {
             Phase::Connect => "while connecting",
             Phase::Banner => "before it said anything as an SSH server",
             Phase::KeyExchange => "during the key exchange",
+            Phase::Login => "during the login",
+            Phase::Session => "before a command was sent",
         })
     }
 }
 
 /// Why a host was not reached. Nothing has begun on the host in any of these cases.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Unreached {
     /// The name has no address.
     #[error("the name `{host}` has no address")]
@@ -54,7 +60,7 @@ pub enum Unreached {
         /// The address.
         at: SocketAddr,
         /// What the kernel said.
-        cause: std::io::Error,
+        cause: String,
     },
     /// It took too long.
     #[error("timed out after {after:?} {phase}")]
@@ -96,6 +102,20 @@ pub enum Unreached {
         /// What it offers.
         theirs: Vec<String>,
     },
+    /// The jump host did not pass the connection on.
+    #[error("jump host `{hop}` does not reach it: {cause}")]
+    NotPassedOn {
+        /// The jump host's name.
+        hop: String,
+        /// What it answered.
+        cause: String,
+    },
+    /// The server has the login and yet denies a session, or to run a command.
+    #[error("the SSH server denies {what}")]
+    Denied {
+        /// What it denies.
+        what: String,
+    },
     /// The server broke the protocol, or its signature does not hold.
     #[error("the SSH server and this program do not understand each other: {cause}")]
     Protocol {
@@ -109,9 +129,9 @@ impl Unreached {
     pub fn transient(&self) -> bool {
         matches!(
             self,
-            Unreached::Reset { .. }
-                | Unreached::Busy { .. }
-                | Unreached::Closed { phase: Phase::Banner | Phase::Connect }
+            Unreached::Busy { .. }
+                | Unreached::Reset { phase: Phase::Connect | Phase::Banner | Phase::KeyExchange }
+                | Unreached::Closed { phase: Phase::Connect | Phase::Banner }
         )
     }
 
@@ -132,6 +152,10 @@ impl Unreached {
             Unreached::TimedOut { phase: Phase::Connect, .. } => {
                 error.help("the host is down, or a firewall drops the packets; check both")
             }
+            Unreached::TimedOut { phase: Phase::Login, .. } => error.help(
+                "the machine answers but the login does not end: it may be out of memory, its name or user service may \
+                 hang, or an ssh-agent here waits for somebody",
+            ),
             Unreached::TimedOut { .. } => error.help(
                 "the machine answers but its SSH server does not: it may be frozen, out of memory, or another program \
                  listens there",
@@ -144,6 +168,14 @@ impl Unreached {
                 target.port
             )),
             Unreached::NoCommon { .. } => error.help("update the SSH server there; SHA-1 and DSA are not accepted"),
+            Unreached::NotPassedOn { hop, .. } => error.help(format!(
+                "try it from there: ssh {hop} nc -vz {} {}; a jump host needs `AllowTcpForwarding yes` in its sshd",
+                target.host, target.port
+            )),
+            Unreached::Denied { .. } => error.help(
+                "look at MaxSessions, ForceCommand and PermitTTY in its sshd_config, and at the options of the key in \
+                 ~/.ssh/authorized_keys there",
+            ),
             Unreached::Protocol { .. } => {
                 error.help(format!("compare with: ssh -v -p {} {}", target.port, target.host))
             }

@@ -6,6 +6,7 @@ pub mod decide;
 pub mod lock;
 pub mod observe;
 mod progress;
+mod refusals;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -15,17 +16,22 @@ use tracing::{debug, info};
 
 pub use self::decide::{Decided, UNKNOWN};
 use self::lock::Lock;
-use self::observe::{Bounds, Seen, Target, sweep};
+use self::observe::{Answer, Barred, Bounds, Seen, Target, sweep};
 pub use self::progress::Progress;
+pub use self::refusals::Waits;
 use crate::error::{Error, Result};
 use crate::inventory::policy::Policy;
-use crate::journal::{Batch, Event, HostRecord, Journal, TickRecord};
-use crate::remote::sample::Sample;
+use crate::journal::{Batch, Event, HostRecord, Journal, Refusal, TickRecord};
+use crate::ssh::Fleet;
 
 /// Everything that a tick needs to know.
 pub struct Wake<'a> {
     /// The hosts to look at, in the order of the inventory.
     pub targets: Vec<Target>,
+    /// The way to them.
+    pub fleet: &'a Fleet,
+    /// How long a refused login is left alone.
+    pub waits: Waits,
     /// The numbers to judge by.
     pub policy: &'a Policy,
     /// The state directory; it is there already unless `check`.
@@ -57,7 +63,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// Exit 5 when another tick is running; exit 1 when the state directory cannot be used at all.
-pub async fn run(wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outcome> {
+pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outcome> {
     let (began, clock) = (Timestamp::now(), Instant::now());
     let lock = if wake.check { None } else { Some(Lock::take(wake.state)?) };
     let mut memory = Memory::open(&wake);
@@ -65,7 +71,24 @@ pub async fn run(wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outcome> 
 
     info!(hosts = wake.targets.len(), by = wake.by, check = wake.check, "looking at the hosts");
     let order: Vec<String> = wake.targets.iter().map(|target| target.name.clone()).collect();
-    let mut hosts = observe_and_decide(wake.targets, wake.bounds, wake.policy, &memory.known, report).await;
+    for target in &mut wake.targets {
+        let refusal = memory.refusals.iter().find(|refusal| refusal.host == target.name);
+        target.barred = refusal.map(|refusal| Barred { id: refusal.login.clone(), until: refusal.until });
+    }
+    let mut refusals = Vec::new();
+    let mut hosts = Vec::with_capacity(order.len());
+    let decide_one = |answer: Answer| {
+        let Answer { sample, seconds, login } = answer;
+        debug!(host = sample.host, seconds, missing = sample.missing, "answered");
+        let refusal = memory.refusals.iter().find(|refusal| refusal.host == sample.host);
+        refusals.extend(refusals::next(refusal, &sample.host, &login, sample.at, wake.waits));
+        let previous = memory.known.iter().find(|record| record.host == sample.host);
+        let decided = decide::decide(previous, wake.policy, sample);
+        let (host, level) = (decided.record.host.clone(), decided.record.level);
+        report(&Progress::Answered { host, level, seconds, verdict: decided.record.verdict.clone() });
+        hosts.push(decided);
+    };
+    probe(wake.targets, wake.fleet, wake.bounds, decide_one, report).await;
     hosts.sort_by_key(|decided| order.iter().position(|name| *name == decided.sample.host));
 
     events.extend(hosts.iter().flat_map(|decided| decided.events.iter().cloned()));
@@ -79,7 +102,7 @@ pub async fn run(wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outcome> 
         controller: controller::usage(),
     };
     let unrecorded = match memory.journal {
-        Ok(Some(journal)) => record(journal, &tick, &hosts, &events).err(),
+        Ok(Some(journal)) => record(journal, &tick, &hosts, &events, refusals).err(),
         Ok(None) => None,
         Err(error) => Some(error),
     };
@@ -88,41 +111,22 @@ pub async fn run(wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outcome> 
     Ok(Outcome { tick, hosts, events, unrecorded })
 }
 
-/// Looks at every host without judging, recording or locking: what `factory probe` shows.
+/// Looks at every host without judging, recording or locking: what `factory probe` shows. Each answer is told as soon
+/// as it is in.
 pub async fn probe(
     targets: Vec<Target>,
+    fleet: &Fleet,
     bounds: Bounds,
-    mut tell: impl FnMut(Sample, f64),
+    mut tell: impl FnMut(Answer),
     report: &dyn Fn(&Progress),
 ) {
     report(&Progress::Begun { hosts: targets.len() });
-    sweep(targets, bounds, |seen| match seen {
+    sweep(targets, fleet, bounds, |seen| match seen {
         Seen::Asked(host) => report(&Progress::Asked { host }),
-        Seen::Sample(sample, seconds) => tell(*sample, seconds),
+        Seen::Answer(answer) => tell(*answer),
     })
     .await;
     report(&Progress::Ended);
-}
-
-/// Each host is decided as soon as its own sample is in.
-async fn observe_and_decide(
-    targets: Vec<Target>,
-    bounds: Bounds,
-    policy: &Policy,
-    known: &[HostRecord],
-    report: &dyn Fn(&Progress),
-) -> Vec<Decided> {
-    let mut hosts = Vec::with_capacity(targets.len());
-    let decide_one = |sample: Sample, seconds| {
-        debug!(host = sample.host, seconds, missing = sample.missing, "answered");
-        let previous = known.iter().find(|record| record.host == sample.host);
-        let decided = decide::decide(previous, policy, sample);
-        let (host, level) = (decided.record.host.clone(), decided.record.level);
-        report(&Progress::Answered { host, level, seconds, verdict: decided.record.verdict.clone() });
-        hosts.push(decided);
-    };
-    probe(targets, bounds, decide_one, report).await;
-    hosts
 }
 
 /// What earlier ticks left, and where this one will be written. A journal that cannot be opened, on a full disk say,
@@ -134,6 +138,8 @@ struct Memory {
     aside: Option<PathBuf>,
     /// What is known of each host.
     known: Vec<HostRecord>,
+    /// The logins that were refused.
+    refusals: Vec<Refusal>,
 }
 
 impl Memory {
@@ -146,14 +152,15 @@ impl Memory {
             Ok((journal, aside)) => (Ok(journal), aside),
             Err(error) => (Err(error), None),
         };
+        let read = |journal: &Journal| Ok((journal.hosts()?, journal.refusals()?));
         let known = match &journal {
-            Ok(Some(journal)) => journal.hosts(),
-            _ => Journal::open_to_read(wake.state).and_then(|old| old.map_or(Ok(Vec::new()), |old| old.hosts())),
+            Ok(Some(journal)) => read(journal),
+            _ => Journal::open_to_read(wake.state).and_then(|old| old.as_ref().map_or(Ok(Default::default()), read)),
         };
         match known {
-            Ok(known) => Memory { journal, aside, known },
+            Ok((known, refusals)) => Memory { journal, aside, known, refusals },
             // What cannot be read cannot be gone on from; judging starts anew and says so.
-            Err(error) => Memory { journal: journal.and(Err(error)), aside, known: Vec::new() },
+            Err(error) => Memory { journal: journal.and(Err(error)), aside, known: Vec::new(), refusals: Vec::new() },
         }
     }
 }
@@ -168,11 +175,18 @@ fn moved_aside(aside: PathBuf) -> Event {
     }
 }
 
-fn record(mut journal: Journal, tick: &TickRecord, hosts: &[Decided], events: &[Event]) -> Result<()> {
+fn record(
+    mut journal: Journal,
+    tick: &TickRecord,
+    hosts: &[Decided],
+    events: &[Event],
+    refusals: Vec<Refusal>,
+) -> Result<()> {
     journal.record(&Batch {
         tick: tick.clone(),
         hosts: hosts.iter().map(|decided| decided.record.clone()).collect(),
         events: events.to_vec(),
+        refusals,
     })?;
     journal.prune(tick.began)
 }

@@ -1,17 +1,17 @@
 //! Looks at every host at once, each within its own bounds: a dead one costs its time-out, never the tick.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 use crate::remote::probe::{Request, parse, script};
 use crate::remote::sample::{Heard, Sample};
 use crate::ssh::exec::{Command, Ended, Output};
-use crate::ssh::local;
+use crate::ssh::{Failed, Fleet, Reach};
 
 /// A probe's answer is a few KiB; more is a host gone mad.
 const MAX_ANSWER: usize = 1 << 20;
@@ -25,15 +25,17 @@ pub struct Target {
     pub reach: Reach,
     /// What to ask.
     pub request: Request,
+    /// A login that it refused lately, which is not tried again before its time.
+    pub barred: Option<Barred>,
 }
 
-/// How a host is reached.
+/// A login that was refused. Programs such as fail2ban count such attempts and shut the door.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// It is this machine.
-    Local,
-    /// It cannot be, and why.
-    Not(String),
+pub struct Barred {
+    /// What was tried: user, address and keys. With others it may be tried at once.
+    pub id: String,
+    /// When it may be tried again.
+    pub until: Timestamp,
 }
 
 /// The bounds of a sweep.
@@ -47,67 +49,100 @@ pub struct Bounds {
     pub sweep: Duration,
 }
 
+/// What came of one host.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The sample, or why there is none.
+    pub sample: Sample,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// How the login went.
+    pub login: Login,
+}
+
+/// How a login went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// The host let us in, or needs no login.
+    Fine,
+    /// It was not tried, or did not get that far.
+    Untried,
+    /// It was refused; what was tried goes by this name.
+    Refused(String),
+}
+
 /// What a sweep tells while it goes on.
 pub enum Seen {
     /// This host is being asked.
     Asked(String),
-    /// This is what came of it, after so many seconds.
-    Sample(Box<Sample>, f64),
+    /// This is what came of it.
+    Answer(Box<Answer>),
 }
 
 /// Asks every target and tells of each as soon as it is known, in whatever order they answer. Every target gives
-/// exactly one sample.
-pub async fn sweep(targets: Vec<Target>, bounds: Bounds, mut tell: impl FnMut(Seen)) {
+/// exactly one answer.
+pub async fn sweep(targets: Vec<Target>, fleet: &Fleet, bounds: Bounds, mut tell: impl FnMut(Seen)) {
     let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
     let forks = Arc::new(Semaphore::new(bounds.forks.max(1)));
     let mut tasks = JoinSet::new();
     let deadline = tokio::time::Instant::now() + bounds.sweep;
-    let mut out: Vec<String> = targets.iter().map(|target| target.name.clone()).collect();
+    let mut out: HashSet<String> = targets.iter().map(|target| target.name.clone()).collect();
     for target in targets {
-        let (send, forks) = (send.clone(), Arc::clone(&forks));
+        let (send, forks, fleet) = (send.clone(), Arc::clone(&forks), fleet.clone());
         tasks.spawn(async move {
             // The semaphore is never closed; a task without a permit would only be one too many.
             let _permit = forks.acquire_owned().await.ok();
             let _ = send.send(Seen::Asked(target.name.clone()));
             let began = Instant::now();
-            let sample = probe(&target, bounds.command).await;
-            let _ = send.send(Seen::Sample(Box::new(sample), began.elapsed().as_secs_f64()));
+            let (sample, login) = match ask(&target, &fleet, bounds.command).await {
+                Ok(sample) => (sample, Login::Fine),
+                Err((why, login)) => (Sample::missing(&target.name, Timestamp::now(), why), login),
+            };
+            let answer = Answer { sample, seconds: began.elapsed().as_secs_f64(), login };
+            let _ = send.send(Seen::Answer(Box::new(answer)));
         });
     }
     drop(send);
     while let Ok(Some(seen)) = tokio::time::timeout_at(deadline, receive.recv()).await {
-        if let Seen::Sample(sample, _) = &seen {
-            out.retain(|name| *name != sample.host);
+        if let Seen::Answer(answer) = &seen {
+            out.remove(&answer.sample.host);
         }
         tell(seen);
     }
     tasks.shutdown().await;
     for name in out {
         let why = format!("no answer when the sweep ended after {} s", bounds.sweep.as_secs());
-        tell(Seen::Sample(Box::new(Sample::missing(name, Timestamp::now(), why)), bounds.sweep.as_secs_f64()));
+        let sample = Sample::missing(name, Timestamp::now(), why);
+        tell(Seen::Answer(Box::new(Answer { sample, seconds: bounds.sweep.as_secs_f64(), login: Login::Untried })));
     }
 }
 
-/// One look at one host. Whatever goes wrong is a sample that says so.
-async fn probe(target: &Target, command_timeout: Duration) -> Sample {
-    let missing = |why: String| Sample::missing(&target.name, Timestamp::now(), why);
-    if let Reach::Not(why) = &target.reach {
-        return missing(why.clone());
+/// One look at one host: a sample, or why there is none and how the login went.
+async fn ask(target: &Target, fleet: &Fleet, timeout: Duration) -> Result<Sample, (String, Login)> {
+    if let Some(why) = still_barred(target, fleet).await {
+        return Err((why, Login::Untried));
     }
-    let stdin = match target.request.stdin() {
-        Ok(stdin) => stdin,
-        Err(error) => return missing(error.to_string()),
-    };
+    let stdin = target.request.stdin().map_err(|error| (error.to_string(), Login::Untried))?;
     let (sent, began) = (Timestamp::now(), Instant::now());
-    let command = Command { script: script(), stdin, timeout: command_timeout, max_output: MAX_ANSWER };
-    // The command has a time-out of its own; this one is for a machine that cannot even start it.
-    let output = match timeout(command_timeout + Duration::from_secs(5), local::exec(command)).await {
-        Ok(Ok(output)) => output,
-        Ok(Err(error)) => return missing(error.with_causes()),
-        Err(_) => return missing(format!("the probe did not start within {} s", command_timeout.as_secs())),
-    };
+    let command = Command { script: script(), stdin, timeout, max_output: MAX_ANSWER };
+    let output = fleet.run(&target.reach, command).await.map_err(|failed| {
+        let login = match &failed {
+            Failed::Refused(refused) => Login::Refused(refused.id.clone()),
+            _ => Login::Untried,
+        };
+        (failed.to_string(), login)
+    })?;
     let heard = Heard { sent, received: Timestamp::now(), rtt: began.elapsed() };
-    understand(&target.name, heard, &output).unwrap_or_else(missing)
+    understand(&target.name, heard, &output).map_err(|why| (why, Login::Fine))
+}
+
+/// Why the login at a host is not tried now: it was refused with the same user, address and keys not long ago.
+async fn still_barred(target: &Target, fleet: &Fleet) -> Option<String> {
+    let barred = target.barred.as_ref().filter(|barred| Timestamp::now() < barred.until)?;
+    let Reach::Ssh(wanted) = &target.reach else { return None };
+    let same = fleet.login_id(wanted).await.is_ok_and(|id| id == barred.id);
+    let until = barred.until.strftime("%H:%M:%SZ");
+    same.then(|| format!("the login was refused; it is not tried again before {until}, or with another key or user"))
 }
 
 /// An answer that ended well and came whole is a sample; anything else is the reason why not.
@@ -123,16 +158,18 @@ fn understand(host: &str, heard: Heard, output: &Output) -> Result<Sample, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ssh::Options;
 
     fn target(name: &str, reach: Reach) -> Target {
-        Target { name: name.to_owned(), reach, request: Request::default() }
+        Target { name: name.to_owned(), reach, request: Request::default(), barred: None }
     }
 
     async fn samples(targets: Vec<Target>, bounds: Bounds) -> Vec<Sample> {
         let mut samples = Vec::new();
-        sweep(targets, bounds, |seen| {
-            if let Seen::Sample(sample, _) = seen {
-                samples.push(*sample);
+        let fleet = Fleet::new(Options::default()).await.unwrap();
+        sweep(targets, &fleet, bounds, |seen| {
+            if let Seen::Answer(answer) = seen {
+                samples.push(answer.sample);
             }
         })
         .await;

@@ -47,6 +47,14 @@ fn state_is_private_and_check_leaves_no_trace() {
     assert_eq!(fs::read_dir(place.path("home")).unwrap().count(), 0, "--check wrote something");
     place.run(&["run"]).code(0);
     assert_eq!(fs::metadata(place.state()).unwrap().permissions().mode() & 0o777, 0o700);
+    // Each fleet has its own, below what the environment names.
+    place.write("factory.yml", "fleet: home\n");
+    let elsewhere = place.path("elsewhere");
+    let run = place.command(&["run"]).env("XDG_STATE_HOME", &elsewhere).output().unwrap();
+    assert!(run.status.success() && elsewhere.join("factory/home/journal.db").exists());
+    let named = place.command(&["run"]).env("FACTORY_STATE", place.path("named")).output().unwrap();
+    assert!(named.status.success() && place.path("named/journal.db").exists());
+    place.write("factory.yml", "{}\n");
     let before = place.run(&["events", "--samples"]).code(0).stdout;
     place.run(&["run", "--check"]).code(0);
     assert_eq!(place.run(&["events", "--samples"]).code(0).stdout, before);

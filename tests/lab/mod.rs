@@ -1,204 +1,286 @@
-//! The lab: hosts whose memory, load, pressure, clock of boot and disks a test can set, each in namespaces of its own.
+//! The lab: hosts of its own in namespaces of this machine.
 //!
-//! It needs root and `unshare`. Where it cannot be had, [`host`] says so in one line and the test is left out; with
-//! `LAB=must` in the environment that is a failure instead.
+//! [`host`] is one machine without a network, for what is looked at in place. [`Lab`] is a small network: hosts with
+//! sshd and cron, and a controller, where the binary runs. Both need root. Where they cannot be had, one line says what
+//! is left out and which command runs it; with `LAB=must` in the environment that is a failure instead.
 
-use std::io::{BufRead, BufReader, Write};
+mod delay;
+mod freezer;
+mod local;
+mod machine;
+mod proc;
+mod space;
+
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use factory::remote::probe::{self, Report, Request};
+use freezer::Freezer;
+use machine::{CONTROLLER, Ground, ip, keygen};
+use space::{PATH, Space, enter};
 
-/// A quiet machine with 8 GiB, 4 times as much as it needs, that has been up for a day. Unset files would show those of
-/// the machine under the test, which the test beside it moves.
-const QUIET: [(&str, &str); 9] = [
-    ("meminfo", MEMINFO),
-    ("loadavg", "0.10 0.20 0.30 1/100 4242\n"),
-    (
-        "stat",
-        "cpu  1000 0 500 98000 100 0 0 0 0 0\ncpu0 1000 0 500 98000 100 0 0 0 0 0\nctxt 1\nbtime 1700000000\nprocesses 1\nprocs_running 1\nprocs_blocked 0\n",
-    ),
-    ("vmstat", "pswpin 0\nallocstall_normal 0\npgmajfault 7\noom_kill 0\n"),
-    ("uptime", "86400.50 86000.00\n"),
-    ("pressure/cpu", PRESSURE),
-    ("pressure/memory", PRESSURE),
-    ("pressure/io", PRESSURE),
-    ("sys/kernel/random/boot_id", "11111111-2222-4333-8444-555555555555\n"),
+pub use local::Host;
+pub use machine::Machine;
+
+/// How large a host's disk is: large enough for a test, and filled in no time.
+const DISK: &str = "128m";
+
+/// The programs that make a lab.
+const TOOLS: [&str; 13] = [
+    "unshare",
+    "nsenter",
+    "mount",
+    "pivot_root",
+    "ip",
+    "setpriv",
+    "sshd",
+    "ssh",
+    "ssh-keygen",
+    "cron",
+    "crontab",
+    "sed",
+    "cp",
 ];
 
-const MEMINFO: &str = "MemTotal:        8388608 kB\nMemFree:         6291456 kB\nMemAvailable:    6291456 kB\nBuffers:               0 kB\nCached:                0 kB\nSwapTotal:             0 kB\nSwapFree:              0 kB\n";
-const PRESSURE: &str =
-    "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
-
-/// The init of a host: makes its mounts, then lives until the test lets go of its standard input.
-const INIT: &str = r#"
-set -e
-read -r pid rest </proc/self/stat
-mount -t proc proc /proc
-for file in $FILES; do mount --bind "$DIR/proc/$file" "/proc/$file"; done
-mount -t tmpfs tmpfs /mnt
-ip link set lo up 2>/dev/null || :
-echo "up $pid"
-exec cat
-"#;
-
-/// One machine of the lab: own mounts, processes, an empty network (loopback only), home directory and `/proc`.
-/// It ends with this value.
-pub struct Host {
-    dir: tempfile::TempDir,
-    init: Child,
-    stdin: Option<ChildStdin>,
-    /// The init's process id, seen from the machine under the test.
-    pid: String,
-}
-
-/// Starts a host, or says in one line why there is none.
+/// Starts a machine without a network, or says in one line why there is none.
 pub fn host() -> Option<Host> {
-    match Host::start() {
-        Ok(host) => Some(host),
-        Err(why) => {
-            let test = std::thread::current().name().unwrap_or("a lab test").to_owned();
-            let told = format!("left out: {test}: {why}; to run it: sudo -E cargo test --test it {test}");
-            assert!(std::env::var_os("LAB").is_none_or(|lab| lab != "must"), "{told}");
-            // Not by a macro of the test harness, which would keep it to itself.
-            let _ = writeln!(std::io::stderr(), "{told}");
-            None
-        }
-    }
+    or_told(Host::start())
 }
 
-impl Host {
-    fn start() -> Result<Host, String> {
+/// Hosts and a controller, on a network that leads nowhere else. It ends with this value, whatever else happens.
+pub struct Lab {
+    hosts: Vec<Machine>,
+    controller: Space,
+    ground: Ground,
+    // The last to go.
+    _dir: tempfile::TempDir,
+}
+
+impl Lab {
+    /// Makes a lab of so many hosts, 1 to 99, or says in one line why there is none.
+    pub fn new(count: usize) -> Option<Lab> {
+        or_told(Lab::start(count, false))
+    }
+
+    /// As `new`, by the way that is taken where an overlay over this machine's root cannot be had.
+    pub fn without_overlay(count: usize) -> Option<Lab> {
+        or_told(Lab::start(count, true))
+    }
+
+    fn start(count: usize, bound: bool) -> Result<Lab, String> {
+        static LABS: AtomicU32 = AtomicU32::new(1);
+        assert!((1..100).contains(&count), "a lab has 1 to 99 hosts");
         if !rustix::process::geteuid().is_root() {
             return Err("it needs root".into());
         }
-        let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let mut names = Vec::new();
-        for (name, text) in QUIET {
-            // A kernel without one of them cannot have it set.
-            if Path::new("/proc").join(name).exists() {
-                let file = dir.path().join("proc").join(name);
-                std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-                std::fs::write(file, text).unwrap();
-                names.push(name);
-            }
+        if let Some(lacking) = TOOLS.iter().find(|tool| !PATH.split(':').any(|dir| Path::new(dir).join(tool).exists()))
+        {
+            return Err(format!("it needs {lacking} (sh tests/install-tools.sh installs it)"));
         }
-        std::fs::create_dir(dir.path().join("home")).unwrap();
-        let mut init = Command::new("unshare")
-            .args(["--mount", "--net", "--ipc", "--uts", "--pid", "--fork", "--kill-child", "sh", "-c", INIT])
-            .env("FILES", names.join(" "))
-            .env("DIR", dir.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("unshare: {error}"))?;
-        let mut line = String::new();
-        let _ = BufReader::new(init.stdout.take().unwrap()).read_line(&mut line);
-        let Some(pid) = line.trim().strip_prefix("up ") else {
-            let _ = init.kill();
-            let output = init.wait_with_output().unwrap();
-            return Err(format!("unshare: {}", String::from_utf8_lossy(&output.stderr).trim()));
+        let name = format!("factory-lab-{}-{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
+        let made = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir().map_err(|error| error.to_string())?;
+        let dir = made.path().to_owned();
+        let names: Vec<String> = (1..=count).map(|number| format!("h{number}")).collect();
+        for sub in ["bin", "disks", "nothing", "home/.ssh"] {
+            std::fs::create_dir_all(dir.join(sub)).map_err(|error| error.to_string())?;
+        }
+        let _ = std::fs::set_permissions(dir.join("home/.ssh"), std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        let hosts: String = (1..=count).map(|number| format!("10.77.0.{} h{number}\n", 100 + number)).collect();
+        let hosts = format!("127.0.0.1 localhost\n{CONTROLLER} controller\n{hosts}");
+        std::fs::write(dir.join("hosts"), hosts).map_err(|error| error.to_string())?;
+        keygen(&dir.join("home/.ssh/id_ed25519"))?;
+        let freezer = Freezer::directory(&name);
+
+        let mut keep = Command::new("unshare");
+        keep.args(["--mount", "sh", "-c", include_str!("keeper.sh")]).env_clear().env("PATH", PATH);
+        keep.env("DIR", &dir).env("NAMES", names.join(" ")).env("DISK", DISK);
+        keep.env("BINARY", env!("CARGO_BIN_EXE_factory"));
+        keep.env("FREEZER", freezer.as_deref().unwrap_or(Path::new("")));
+        let keeper = Space::start(keep, &dir.join("keeper.log"))?;
+
+        let mut lead = enter(keeper.pid, &["--mount"]);
+        lead.args(["unshare", "--mount", "--net", "--ipc", "--uts", "--pid", "--fork", "--kill-child"]);
+        lead.args(["sh", "-c", include_str!("controller.sh")]).env("DIR", &dir).env("ADDRESS", CONTROLLER);
+        let controller = Space::start(lead, &dir.join("controller.log"))?;
+
+        let keeper = Arc::new(Mutex::new(keeper));
+        let ground = Ground { dir, keeper, controller: controller.pid, bound };
+        let start = |number: usize| {
+            let freezer = Freezer::new(freezer.as_deref(), &format!("h{number}"));
+            Machine::start(number, &ground, freezer)
         };
-        let pid = pid.to_owned();
-        let stdin = init.stdin.take();
-        Ok(Host { dir, init, stdin, pid })
+        let hosts: Result<Vec<Machine>, String> = std::thread::scope(|scope| {
+            let start = &start;
+            let starting: Vec<_> = (1..=count).map(|number| scope.spawn(move || start(number))).collect();
+            starting.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        Ok(Lab { hosts: hosts?, controller, ground, _dir: made })
     }
 
-    /// Sets a file under `/proc`, by its path there: `meminfo`, `pressure/memory`, `sys/kernel/random/boot_id`.
-    pub fn set(&self, name: &str, text: &str) {
-        let file = self.dir.path().join("proc").join(name);
-        assert!(file.exists(), "the lab does not set /proc/{name}");
-        // In place: a bind mount goes on showing a file that was replaced.
-        std::fs::write(file, text).unwrap();
+    /// A host, counted from 0.
+    pub fn host(&self, index: usize) -> &Machine {
+        &self.hosts[index]
     }
 
-    /// Sets total and available memory, in MiB.
-    pub fn set_memory(&self, total: u64, available: u64) {
-        let line = |name: &str, mib: u64| format!("{:<16}{:>8} kB\n", format!("{name}:"), mib * 1024);
-        let rest = MEMINFO.split_once("Buffers").unwrap().1;
-        let lines = [line("MemTotal", total), line("MemFree", available), line("MemAvailable", available)].concat();
-        self.set("meminfo", &format!("{lines}Buffers{rest}"));
+    /// All hosts.
+    pub fn hosts(&self) -> &[Machine] {
+        &self.hosts
     }
 
-    /// Takes pressure stall information away, as on a kernel built without it.
-    pub fn without_psi(&self) {
-        self.done("mkdir -p /mnt/none && mount --bind /mnt/none /proc/pressure");
+    /// The first process of the controller, as this machine sees it.
+    pub fn pid(&self) -> u32 {
+        self.controller.pid
     }
 
-    /// Leaves BusyBox's applets as the only programs. False, with a line that says so, where BusyBox is not installed.
-    pub fn busybox_only(&self) -> bool {
-        let there = self.sh("command -v busybox").status.success();
-        if there {
-            self.done(
-                "mkdir /mnt/bin /mnt/no && cp $(command -v busybox) /mnt/bin/busybox && cd /mnt/bin && \
-                 for a in $(./busybox --list); do [ $a = busybox ] || ln -s busybox $a; done && \
-                 for d in /usr/local/sbin /usr/local/bin /usr/sbin; do mount --bind /mnt/no $d; done && \
-                 { [ -h /bin ] || mount --bind /mnt/bin /bin; } && mount --bind /mnt/bin /usr/bin",
-            );
-        } else {
-            let _ = writeln!(std::io::stderr(), "left out: a host with BusyBox alone, since busybox is not installed");
-        }
-        there
-    }
-
-    /// The home directory of its user, as seen inside and outside.
+    /// The directory that is `/root` on the controller, as a test outside sees it.
     pub fn home(&self) -> PathBuf {
-        self.dir.path().join("home")
+        self.ground.dir.join("home")
     }
 
-    /// A command inside the host, with nothing in its environment but what cron would give.
+    /// A command on the controller, standing in `/root`, with what cron gives in its environment; `factory` is in PATH.
+    /// To kill the command started from it is to kill the program itself; for other signals see [`Lab::signal`].
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args(["--target", &self.pid, "--mount", "--net", "--ipc", "--uts", "--pid", "--wd=/", "--"]);
-        command.arg(program);
-        command.env_clear().env("HOME", self.home()).env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
-        command.env("LOGNAME", "root").env("SHELL", "/bin/sh").stdin(Stdio::null());
+        let mut command = enter(self.controller.pid, &["--mount", "--net", "--ipc", "--uts", "--pid"]);
+        command.args(["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", "cd && exec \"$@\"", "sh", program]);
+        let path = format!("{}:{PATH}", self.ground.dir.join("bin").display());
+        command.env("PATH", path).env("HOME", "/root").env("LOGNAME", "root").env("SHELL", "/bin/sh");
         command
     }
 
-    /// Runs a text in the host's shell.
+    /// Runs a text in the controller's shell.
     pub fn sh(&self, script: &str) -> Output {
         self.command("sh").args(["-c", script]).output().unwrap()
     }
 
-    /// Runs a text in the host's shell that must succeed; gives its standard output.
-    pub fn done(&self, script: &str) -> String {
-        let output = self.sh(script);
-        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+    /// Tells a person what there is, and gives that one a shell on the controller until it is left.
+    pub fn shell(&self) {
+        self.inventory();
+        let mut told = String::from("\n");
+        for host in &self.hosts {
+            told.push_str(&format!("{}  {}  ssh {}, ssh factory@{}\n", host.name, host.address, host.name, host.name));
+        }
+        told.push_str("This shell is on the controller: `factory` knows these hosts. `exit` removes everything.\n");
+        let _ = std::io::stdout().write_all(told.as_bytes());
+        let mut shell = if Path::new("/bin/bash").exists() {
+            let mut bash = self.command("bash");
+            bash.arg("--norc");
+            bash
+        } else {
+            self.command("sh")
+        };
+        let term = std::env::var_os("TERM").unwrap_or_else(|| "dumb".into());
+        shell.env("TERM", term).env("PS1", "controller:\\w\\$ ").env("LAB_DIR", &self.ground.dir);
+        let _ = shell.env("FACTORY_INVENTORY", "/root/inventory").stdin(Stdio::inherit()).status();
     }
 
-    /// Runs the binary on the host, as its user would.
+    /// Runs the binary on the controller, with the inventory that [`Lab::inventory`] writes.
     pub fn factory(&self, args: &[&str]) -> Output {
-        self.command(env!("CARGO_BIN_EXE_factory")).args(args).output().unwrap()
+        self.command("factory").args(args).env("FACTORY_INVENTORY", "/root/inventory").output().unwrap()
     }
 
-    /// Runs the probe on the host and reads its answer.
-    pub fn probe(&self, request: &Request) -> Report {
-        self.probe_by(self.command("/bin/sh"), request)
+    /// Sends a signal, by its name (`INT`), to the program of a command of the lab's that was spawned.
+    pub fn signal(&self, child: &std::process::Child, name: &str) {
+        let id = child.id();
+        let inner = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        assert!(Command::new("kill").args(["-s", name, inner.trim()]).status().unwrap().success());
     }
 
-    /// Runs the probe as a user without any rights.
-    pub fn probe_as_nobody(&self, request: &Request) -> Report {
-        let mut command = self.command("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "/bin/sh"]);
-        self.probe_by(command, request)
+    /// Runs a function of the test's in the controller's network.
+    pub fn on_network<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        delay::Network(self.controller.pid).run(work)
     }
 
-    fn probe_by(&self, mut shell: Command, request: &Request) -> Report {
-        let mut child =
-            shell.arg("-c").arg(probe::script()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(&request.stdin().unwrap()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        probe::parse(&output.stdout).unwrap()
+    /// Writes `~/inventory/hosts.yml` and `factory.yml` for the hosts as they are reached now, with root as user.
+    pub fn inventory(&self) -> PathBuf {
+        self.inventory_as("root")
+    }
+
+    /// As `inventory`, with another user, and all host keys to `~/.ssh/known_hosts`.
+    pub fn inventory_as(&self, user: &str) -> PathBuf {
+        let line = |host: &Machine| {
+            format!(
+                "    {}: {{ansible_host: {}, ansible_user: {user}, ansible_ssh_private_key_file: /root/.ssh/id_ed25519}}\n",
+                host.name,
+                host.reach()
+            )
+        };
+        let hosts: String = self.hosts.iter().map(line).collect();
+        let dir = self.home().join("inventory");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("hosts.yml"), format!("all:\n  hosts:\n{hosts}")).unwrap();
+        std::fs::write(dir.join("factory.yml"), "fleet: lab\n").unwrap();
+        std::fs::write(self.home().join(".ssh/known_hosts"), self.known_hosts()).unwrap();
+        dir
+    }
+
+    /// A line for each host with its key, under its name, its address and that of its slow line.
+    pub fn known_hosts(&self) -> String {
+        let line = |host: &Machine| {
+            let mut names = vec![host.name.clone(), host.address.clone(), host.reach()];
+            names.dedup();
+            format!("{} {}\n", names.join(","), host.key())
+        };
+        self.hosts.iter().map(line).collect()
+    }
+
+    /// Runs a command on a host as root through the real ssh, which knows the host's key, whatever `~/.ssh` says.
+    pub fn ssh(&self, host: &Machine, command: &str) -> Output {
+        self.ssh_as("root", host, command).output().unwrap()
+    }
+
+    /// The real ssh as another user.
+    pub fn ssh_as(&self, user: &str, host: &Machine, command: &str) -> Command {
+        std::fs::write(self.ground.dir.join("home/.ssh/lab_hosts"), self.known_hosts()).unwrap();
+        let mut ssh = self.command("ssh");
+        ssh.args(["-F", "none", "-T", "-n", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]);
+        ssh.args([
+            "-o",
+            "UserKnownHostsFile=~/.ssh/lab_hosts",
+            "-o",
+            "GlobalKnownHostsFile=none",
+            "-o",
+            "LogLevel=ERROR",
+        ]);
+        ssh.args(["-l", user, &host.reach(), command]);
+        ssh
+    }
+
+    /// Cuts a host off from everybody, both ways.
+    pub fn cut(&self, host: &Machine) {
+        ip(self.controller.pid, &format!("link set {} down\n", host.name)).unwrap();
+    }
+
+    /// Cuts one way: the host hears the controller, and its answers are lost.
+    pub fn cut_replies(&self, host: &Machine) {
+        ip(host.pid(), &format!("route replace blackhole {CONTROLLER}/32\n")).unwrap();
+    }
+
+    /// Ends either cut.
+    pub fn mend(&self, host: &Machine) {
+        ip(self.controller.pid, &format!("link set {} up\n", host.name)).unwrap();
+        let _ = ip(host.pid(), &format!("route del blackhole {CONTROLLER}/32\n"));
+    }
+
+    /// Puts a line before a host that takes so many milliseconds each way, with an address of its own, which it gives;
+    /// 0 takes it away. From then on `ssh` and the next `inventory` go that way. It reaches the host as the controller.
+    pub fn delay(&self, host: &Machine, milliseconds: u64) -> String {
+        let address = host.delay_address();
+        let _ = ip(self.controller.pid, &format!("address add {address}/24 dev lab\n"));
+        host.delay(Duration::from_millis(milliseconds))
     }
 }
 
-impl Drop for Host {
-    fn drop(&mut self) {
-        // Its init ends with its input, and with the init every process and mount inside.
-        drop(self.stdin.take());
-        let _ = self.init.wait();
-    }
+/// What there is, or `None` after one line that says why not.
+fn or_told<T>(made: Result<T, String>) -> Option<T> {
+    made.map_err(|why| {
+        let test = std::thread::current().name().unwrap_or("a lab test").to_owned();
+        let told = format!("left out: {test}: {why}; to run it: sudo -E cargo test --test it {test}");
+        assert!(std::env::var_os("LAB").is_none_or(|lab| lab != "must"), "{told}");
+        // Not by a macro of the test harness, which would keep it to itself.
+        let _ = writeln!(std::io::stderr(), "{told}");
+    })
+    .ok()
 }

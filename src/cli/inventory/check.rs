@@ -8,22 +8,21 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::super::context::Context;
+use super::super::context::{Context, reach};
 use super::super::global::Form;
 use super::trust::may_run_commands;
-use super::wanted;
 use crate::error::{Diagnostic, Diagnostics, Error, Level, Result};
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::inventory::cross::shared_logins;
-use crate::inventory::hosts::{Connection, Host};
+use crate::inventory::hosts::Host;
 use crate::inventory::secret::Access;
 use crate::inventory::units::Bytes;
 use crate::remote::check::{Found, SCRIPT, parse};
 use crate::render::table::{Field, Sheet, count};
-use crate::ssh::config::{Asker, Wanted};
 use crate::ssh::exec::{Command, Ended};
-use crate::ssh::{Trust, local, scan, trust};
+use crate::ssh::{Failed, Fleet, Reach};
+use crate::tick::observe::Bounds;
 
 /// Looks for what is wrong: in the files, then on every host, then with every repo
 #[derive(clap::Args, Debug)]
@@ -76,7 +75,9 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     let (mut rows, mut repos) = (Vec::new(), Vec::new());
     problems.extend(inventory.iter().flat_map(shared_logins));
     if let Some(inventory) = inventory.as_ref().filter(|_| !args.offline) {
-        rows = hosts(&context.hosts(inventory)?, context).await;
+        let fleet = context.fleet(&inventory.settings).await?;
+        rows = hosts(&context.hosts(inventory)?, &fleet, context.bounds(&inventory.settings)).await;
+        fleet.close().await;
         repos = check_repos(inventory, context)?;
         let lacks = rows.iter().flat_map(|row| &row.problems).chain(repos.iter().flat_map(|repo| &repo.problems));
         exits.extend(lacks.filter(|problem| problem.fatal).map(|_| Exit::Failed));
@@ -87,30 +88,15 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
 }
 
 /// Looks at all hosts at once, as many as `--forks` allows.
-async fn hosts(hosts: &[&Host], context: &Context) -> Vec<Row> {
-    let asker = match hosts.iter().any(|host| host.connection == Connection::Ssh) {
-        true => Some(Arc::new(Asker::new().await)),
-        false => None,
-    };
-    let forks = Arc::new(Semaphore::new(context.global.forks.into()));
-    let timeout = context.global.command_timeout();
+async fn hosts(hosts: &[&Host], fleet: &Fleet, bounds: Bounds) -> Vec<Row> {
+    let forks = Arc::new(Semaphore::new(bounds.forks.max(1)));
     let mut tasks = JoinSet::new();
     for (index, host) in hosts.iter().enumerate() {
+        let (reach, home, fleet, forks) = (reach(host), host.home.clone(), fleet.clone(), Arc::clone(&forks));
         let mut row = Row { host: host.name.clone(), ..Row::default() };
-        let (asker, forks, connection, home) = (asker.clone(), Arc::clone(&forks), host.connection, host.home.clone());
-        let wanted = wanted(host);
-        if host.problem {
-            row.lacks(true, "its entry in the inventory has errors", "see the problems above");
-        }
         tasks.spawn(async move {
             let _permit = forks.acquire_owned().await.ok();
-            match (connection, asker.as_deref(), wanted) {
-                (Connection::Local, ..) => this_machine(&mut row, &home, timeout).await,
-                (Connection::Ssh, Some(Ok(asker)), Ok(wanted)) => remote(&mut row, &wanted, asker, timeout).await,
-                (Connection::Ssh, Some(Err(error)), _) => row.lacks_error(error),
-                (Connection::Ssh, _, Err(error)) => row.lacks_error(&error),
-                (Connection::Ssh, None, _) => {}
-            }
+            look(&mut row, &reach, &home, &fleet, bounds.command).await;
             (index, row)
         });
     }
@@ -133,47 +119,50 @@ impl Row {
     }
 }
 
-/// As far as a host can be looked at without logging in: does it answer, and with the key that is known?
-async fn remote(row: &mut Row, wanted: &Wanted, asker: &Asker, timeout: Duration) {
-    let looked = async {
-        let target = asker.ask(wanted).await?;
-        let keys = scan(&target, timeout.min(crate::ssh::scan::TIMEOUT)).await?;
-        row.reach = Some(target.address());
-        let judgements = trust::judge(&target.known_hosts()?, &target, &keys);
-        if let Some(refusal) = trust::refusal(&target, &judgements) {
-            row.key = Some("refused".to_owned());
-            return Err(refusal);
+async fn look(row: &mut Row, reach: &Reach, home: &str, fleet: &Fleet, timeout: Duration) {
+    let stdin = format!("{home}\n").into_bytes();
+    let output = match fleet.run(reach, Command { script: SCRIPT, stdin, timeout, max_output: 1 << 20 }).await {
+        Ok(output) => output,
+        Err(failed) => {
+            // How far it came is what the columns show.
+            match &failed {
+                Failed::Unverified(_) => row.key = Some("refused".to_owned()),
+                Failed::Refused(_) => {
+                    row.key = Some("known".to_owned());
+                    row.login = Some("refused".to_owned());
+                }
+                Failed::Unreached(_) | Failed::Config(_) => {}
+            }
+            if !matches!(failed, Failed::Unreached(_) | Failed::Config(_)) {
+                row.reach = address(fleet, reach).await;
+            }
+            return row.lacks_error(&failed.to_error());
         }
-        let known = judgements.iter().any(|judgement| matches!(judgement.trust, Trust::Already { .. }));
-        row.key = Some(if known { "known" } else { "new" }.to_owned());
-        Ok(known)
     };
-    match looked.await {
-        Ok(true) => {}
-        Ok(false) => row.lacks(true, "its host key is not known", format!("factory inventory trust {}", wanted.name)),
-        Err(error) => row.lacks_error(&error),
+    row.reach = address(fleet, reach).await;
+    row.key = matches!(reach, Reach::Ssh(_)).then(|| "known".to_owned());
+    match (output.ended.clone(), parse(&output.stdout)) {
+        (Ended::Exited(0), Some(found)) => fill(row, &found, Timestamp::now().as_second()),
+        (ended, _) => row.lacks(
+            true,
+            format!("the check {ended}, its answer is not whole"),
+            output.last_error_line().unwrap_or_else(|| "run it again with -vv".to_owned()),
+        ),
     }
 }
 
-async fn this_machine(row: &mut Row, home: &str, timeout: Duration) {
-    let stdin = format!("{home}\n").into_bytes();
-    match local::exec(Command { script: SCRIPT, stdin, timeout, max_output: 1 << 20 }).await {
-        Err(error) => row.lacks_error(&error),
-        Ok(output) => match (output.ended.clone(), parse(&output.stdout)) {
-            (Ended::Exited(0), Some(found)) => fill(row, &found, Timestamp::now().as_second()),
-            (ended, _) => row.lacks(
-                true,
-                format!("the check {ended}, its answer is not whole"),
-                output.last_error_line().unwrap_or_else(|| "run it again with -vv".to_owned()),
-            ),
-        },
+/// Where a host is, as `ssh -G` has it.
+async fn address(fleet: &Fleet, reach: &Reach) -> Option<String> {
+    match reach {
+        Reach::Local => Some("this machine".to_owned()),
+        Reach::Ssh(wanted) => fleet.target(wanted).await.ok().map(|target| target.address()),
+        Reach::Not(_) => None,
     }
 }
 
 fn fill(row: &mut Row, found: &Found, now: i64) {
     let missing = found.tools.values().filter(|there| !**there).count();
     let yes = |result: &std::result::Result<(), String>| if result.is_ok() { "ok" } else { "refused" }.to_owned();
-    row.reach = Some("this machine".to_owned());
     row.login = found.user.clone();
     row.clock = found.clock_ahead(now).map(|ahead| format!("{ahead:+}s"));
     row.tools = Some(if missing == 0 { "ok".to_owned() } else { format!("{missing} missing") });
@@ -190,7 +179,7 @@ fn check_repos(inventory: &Inventory, context: &Context) -> Result<Vec<Repo>> {
     let access = Access {
         dir: inventory.location.dir.clone(),
         commands: may_run_commands(&inventory.location, context)?,
-        time_limit: context.global.command_timeout(),
+        time_limit: context.bounds(&inventory.settings).command,
     };
     let check = |repo: &crate::inventory::repos::Repo| {
         let mut problems = Vec::new();

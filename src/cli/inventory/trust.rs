@@ -1,10 +1,10 @@
 //! `factory inventory trust HOST` and `allow DIR`: what a person vouches for.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::super::context::Context;
+use super::super::context::{Context, wanted};
 use super::super::global::Form;
-use super::wanted;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::inventory::allow::AllowList;
@@ -47,9 +47,10 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
             .help("name a host with `ansible_connection: ssh`"));
     }
     let asker = Asker::new().await?;
+    let timeout = inventory.settings.ssh.connect.0;
     let mut exits = Vec::new();
     for host in remote {
-        exits.push(match one(host, &asker, args, context).await {
+        exits.push(match one(host, &asker, timeout, args, context).await {
             Ok(exit) => exit,
             Err(error) => {
                 context.ui.error(&error);
@@ -60,9 +61,9 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     Ok(Exit::worst(exits))
 }
 
-async fn one(host: &Host, asker: &Asker, args: &Args, context: &Context) -> Result<Exit> {
+async fn one(host: &Host, asker: &Asker, timeout: Duration, args: &Args, context: &Context) -> Result<Exit> {
     let target = asker.ask(&wanted(host)?).await?;
-    let keys = scan(&target, scan_timeout(context)).await?;
+    let keys = scan(&target, timeout).await?;
     let judgements = trust::judge(&target.known_hosts()?, &target, &keys);
     show(&target, &judgements, context);
     if let Some(refusal) = trust::refusal(&target, &judgements) {
@@ -96,10 +97,6 @@ async fn one(host: &Host, asker: &Asker, args: &Args, context: &Context) -> Resu
         context.ui.note(&format!("added {} at {}:{}", added.fingerprint, added.file.display(), added.line));
     }
     Ok(Exit::Ok)
-}
-
-fn scan_timeout(context: &Context) -> std::time::Duration {
-    context.global.command_timeout().min(crate::ssh::scan::TIMEOUT)
 }
 
 fn show(target: &Target, judgements: &[Judgement], context: &Context) {

@@ -36,6 +36,11 @@ impl Home {
         Ok(Home { home: Some(home), other })
     }
 
+    /// The home directory itself.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.home.as_deref()
+    }
+
     /// The file that ssh must read instead of its own, where it would read another user's home.
     pub(super) fn config(&self) -> Option<&Path> {
         self.other.as_ref().map(|(_, included)| included.0.as_path())

@@ -1,0 +1,139 @@
+//! What a lab leaves behind: nothing, however it ends. And the command for people, which ends in both ways.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::lab::{Lab, Machine};
+
+/// What a lab has on this machine.
+struct Traces {
+    dir: String,
+    namespaces: Vec<PathBuf>,
+}
+
+impl Traces {
+    fn of(lab: &Lab) -> Traces {
+        let dir = lab.home().parent().unwrap().to_str().unwrap().to_owned();
+        let pids = lab.hosts().iter().map(Machine::pid).chain([lab.pid()]);
+        let namespaces =
+            pids.flat_map(|pid| ["net", "mnt", "pid"].map(|kind| Traces::namespace(&pid.to_string(), kind)));
+        Traces { dir, namespaces: namespaces.map(Option::unwrap).collect() }
+    }
+
+    fn namespace(pid: &str, kind: &str) -> Option<PathBuf> {
+        std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()
+    }
+
+    /// What of it is still there.
+    fn left(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap() {
+            let pid = entry.unwrap().file_name().into_string().unwrap();
+            for kind in ["net", "mnt", "pid"] {
+                if Traces::namespace(&pid, kind).is_some_and(|its| self.namespaces.contains(&its)) {
+                    left.push(format!("process {pid} in a namespace of its: {kind}"));
+                }
+            }
+        }
+        let name = Path::new(&self.dir).file_name().unwrap().to_str().unwrap();
+        let group = name.rsplit_once('-').unwrap().0;
+        let groups = ["/sys/fs/cgroup", "/sys/fs/cgroup/freezer", "/sys/fs/cgroup/unified"];
+        let places = groups.iter().map(|root| format!("{root}/{group}")).chain([self.dir.clone()]);
+        left.extend(places.filter(|place| Path::new(place).exists()));
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        left.extend(mounts.lines().filter(|line| line.contains(name)).map(str::to_owned));
+        left
+    }
+
+    fn gone(&self) {
+        let begun = Instant::now();
+        while !self.left().is_empty() {
+            assert!(begun.elapsed().as_secs() < 20, "{:#?}", self.left());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_lab() {
+    let Some(lab) = Lab::new(2) else { return };
+    let named = || std::fs::read_dir("/run/netns").map(Iterator::count).unwrap_or(0);
+    let before = named();
+    let traces = Traces::of(&lab);
+    assert!(traces.left().len() > 6, "{:?}", traces.left());
+    // In the middle of everything: a session, a process that has left it, a slow line in use, a cut and a frozen host.
+    lab.delay(lab.host(0), 50);
+    let mut session = lab.ssh_as("root", lab.host(0), "setsid sleep 4245 & sleep 4246").spawn().unwrap();
+    lab.cut(lab.host(1));
+    lab.host(1).freeze();
+    let stray = lab.command("setsid").args(["-f", "sleep", "4247"]).status().unwrap();
+    assert!(stray.success());
+    drop(lab);
+    assert_eq!(traces.left(), Vec::<String>::new());
+    assert_eq!(named(), before);
+    assert!(!session.wait().unwrap().success());
+}
+
+#[test]
+fn nothing_is_left_of_a_lab_whose_test_fails() {
+    let Some(lab) = Lab::new(1) else { return };
+    let traces = Traces::of(&lab);
+    let test = std::thread::spawn(move || {
+        lab.host(0).freeze();
+        // Not by panic!, which would show among the results as a failure.
+        std::panic::resume_unwind(Box::new(lab.hosts().len()));
+    });
+    assert!(test.join().is_err());
+    assert_eq!(traces.left(), Vec::<String>::new());
+}
+
+/// The command for people, as `sh tests/lab.sh` starts it.
+fn by_hand() -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", "lab_traces::a_shell_for_people", "--nocapture"]);
+    command.env("LAB_HOSTS", "2").stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+}
+
+#[test]
+fn a_person_gets_a_shell_and_nothing_is_left_even_if_killed() {
+    if Lab::new(1).is_none() {
+        return;
+    }
+    for killed in [false, true] {
+        let mut child = by_hand().spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut line_with = |text: &str| loop {
+            let line = lines.next().unwrap().unwrap();
+            if line.contains(text) {
+                return line;
+            }
+        };
+        line_with("10.77.0.102");
+        writeln!(stdin, "ssh h2 hostname; factory inventory graph; readlink /proc/self/ns/net; echo dir=$LAB_DIR")
+            .unwrap();
+        line_with("h2");
+        line_with("@all");
+        let network = line_with("net:[");
+        let dir = line_with("dir=").split_once('=').unwrap().1.to_owned();
+        assert!(Path::new(&dir).is_dir());
+        if killed {
+            child.kill().unwrap();
+        } else {
+            writeln!(stdin, "exit").unwrap();
+        }
+        child.wait().unwrap();
+        Traces { dir, namespaces: vec![network.into()] }.gone();
+    }
+}
+
+#[test]
+#[ignore = "for people: sh tests/lab.sh"]
+fn a_shell_for_people() {
+    let count = std::env::var("LAB_HOSTS").ok().and_then(|count| count.parse().ok()).unwrap_or(3);
+    let Some(lab) = Lab::new(count) else { return };
+    lab.shell();
+}
