@@ -3,6 +3,8 @@
 
 #[path = "it/ansible.rs"]
 mod ansible;
+#[path = "it/bench_parts.rs"]
+mod bench_parts;
 #[path = "it/diagnostics.rs"]
 mod diagnostics;
 #[path = "it/hostile_yaml.rs"]

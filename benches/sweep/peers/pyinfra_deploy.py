@@ -1,0 +1,11 @@
+# The sweep with pyinfra: one shell command a host.
+import os
+import pathlib
+
+from pyinfra.operations import server
+
+hosts = pathlib.Path(os.environ["SWEEP_HOSTS"])
+server.shell(
+    name="probe", commands=[(hosts / "asked").read_text()],
+    _stdin=(hosts / "question").read_text().splitlines(),
+)
