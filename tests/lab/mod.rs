@@ -11,6 +11,7 @@ mod machine;
 mod proc;
 mod space;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -60,19 +61,19 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Makes a lab of so many hosts, 1 to 99, or says in one line why there is none.
+    /// Makes a lab of so many hosts, 1 to 50, or says in one line why there is none.
     pub fn new(count: usize) -> Option<Lab> {
         or_told(Lab::start(count, false))
     }
 
-    /// As `new`, by the way that is taken where an overlay over this machine's root cannot be had.
-    pub fn without_overlay(count: usize) -> Option<Lab> {
+    /// As `new`, by the ways that are taken where neither overlays nor control groups can be had.
+    pub fn plain(count: usize) -> Option<Lab> {
         or_told(Lab::start(count, true))
     }
 
-    fn start(count: usize, bound: bool) -> Result<Lab, String> {
+    fn start(count: usize, plain: bool) -> Result<Lab, String> {
         static LABS: AtomicU32 = AtomicU32::new(1);
-        assert!((1..100).contains(&count), "a lab has 1 to 99 hosts");
+        assert!((1..=50).contains(&count), "a lab has 1 to 50 hosts");
         if !rustix::process::geteuid().is_root() {
             return Err("it needs root".into());
         }
@@ -84,7 +85,7 @@ impl Lab {
         let made = tempfile::Builder::new().prefix(&format!("{name}-")).tempdir().map_err(|error| error.to_string())?;
         let dir = made.path().to_owned();
         let names: Vec<String> = (1..=count).map(|number| format!("h{number}")).collect();
-        for sub in ["bin", "disks", "nothing", "home/.ssh"] {
+        for sub in ["bin", "disks", "ssh", "home/.ssh"] {
             std::fs::create_dir_all(dir.join(sub)).map_err(|error| error.to_string())?;
         }
         let _ = std::fs::set_permissions(dir.join("home/.ssh"), std::os::unix::fs::PermissionsExt::from_mode(0o700));
@@ -92,7 +93,7 @@ impl Lab {
         let hosts = format!("127.0.0.1 localhost\n{CONTROLLER} controller\n{hosts}");
         std::fs::write(dir.join("hosts"), hosts).map_err(|error| error.to_string())?;
         keygen(&dir.join("home/.ssh/id_ed25519"))?;
-        let freezer = Freezer::directory(&name);
+        let freezer = if plain { None } else { Freezer::directory(&name) };
 
         let mut keep = Command::new("unshare");
         keep.args(["--mount", "sh", "-c", include_str!("keeper.sh")]).env_clear().env("PATH", PATH);
@@ -107,7 +108,7 @@ impl Lab {
         let controller = Space::start(lead, &dir.join("controller.log"))?;
 
         let keeper = Arc::new(Mutex::new(keeper));
-        let ground = Ground { dir, keeper, controller: controller.pid, bound };
+        let ground = Ground { dir, keeper, controller: controller.pid, bound: plain };
         let start = |number: usize| {
             let freezer = Freezer::new(freezer.as_deref(), &format!("h{number}"));
             Machine::start(number, &ground, freezer)
@@ -117,7 +118,9 @@ impl Lab {
             let starting: Vec<_> = (1..=count).map(|number| scope.spawn(move || start(number))).collect();
             starting.into_iter().map(|one| one.join().unwrap()).collect()
         });
-        Ok(Lab { hosts: hosts?, controller, ground, _dir: made })
+        let lab = Lab { hosts: hosts?, controller, ground, _dir: made };
+        std::fs::write(lab.ground.dir.join("ssh/lab_hosts"), lab.known_hosts()).map_err(|error| error.to_string())?;
+        Ok(lab)
     }
 
     /// A host, counted from 0.
@@ -218,11 +221,7 @@ impl Lab {
 
     /// A line for each host with its key, under its name, its address and that of its slow line.
     pub fn known_hosts(&self) -> String {
-        let line = |host: &Machine| {
-            let mut names = vec![host.name.clone(), host.address.clone(), host.reach()];
-            names.dedup();
-            format!("{} {}\n", names.join(","), host.key())
-        };
+        let line = |host: &Machine| format!("{},{},{} {}\n", host.name, host.address, host.slow_address(), host.key());
         self.hosts.iter().map(line).collect()
     }
 
@@ -233,12 +232,11 @@ impl Lab {
 
     /// The real ssh as another user.
     pub fn ssh_as(&self, user: &str, host: &Machine, command: &str) -> Command {
-        std::fs::write(self.ground.dir.join("home/.ssh/lab_hosts"), self.known_hosts()).unwrap();
         let mut ssh = self.command("ssh");
         ssh.args(["-F", "none", "-T", "-n", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]);
         ssh.args([
             "-o",
-            "UserKnownHostsFile=~/.ssh/lab_hosts",
+            "UserKnownHostsFile=/etc/ssh/lab_hosts",
             "-o",
             "GlobalKnownHostsFile=none",
             "-o",
@@ -267,20 +265,24 @@ impl Lab {
     /// Puts a line before a host that takes so many milliseconds each way, with an address of its own, which it gives;
     /// 0 takes it away. From then on `ssh` and the next `inventory` go that way. It reaches the host as the controller.
     pub fn delay(&self, host: &Machine, milliseconds: u64) -> String {
-        let address = host.delay_address();
+        let address = host.slow_address();
         let _ = ip(self.controller.pid, &format!("address add {address}/24 dev lab\n"));
         host.delay(Duration::from_millis(milliseconds))
     }
 }
 
-/// What there is, or `None` after one line that says why not.
+/// What there is, or `None` after one line that says why not: one for all tests, since the reason is the same.
 fn or_told<T>(made: Result<T, String>) -> Option<T> {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     made.map_err(|why| {
         let test = std::thread::current().name().unwrap_or("a lab test").to_owned();
-        let told = format!("left out: {test}: {why}; to run it: sudo -E cargo test --test it {test}");
-        assert!(std::env::var_os("LAB").is_none_or(|lab| lab != "must"), "{told}");
-        // Not by a macro of the test harness, which would keep it to itself.
-        let _ = writeln!(std::io::stderr(), "{told}");
+        assert!(std::env::var_os("LAB").is_none_or(|lab| lab != "must"), "{test}: no lab: {why}");
+        if TOLD.lock().unwrap().insert(why.clone()) {
+            // Not by a macro of the test harness, which would keep it to itself.
+            let told =
+                format!("left out: every test that needs the lab, as {test}: {why}; to run them: sudo -E make test");
+            let _ = writeln!(std::io::stderr(), "{told}");
+        }
     })
     .ok()
 }
