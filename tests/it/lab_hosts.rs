@@ -68,6 +68,8 @@ fn a_host_has_its_own_files_and_processes() {
     // A handful: its services and whoever looks.
     let count: usize = one.done("ls -d /proc/[0-9]* | wc -l").trim().parse().unwrap();
     assert!(count < 12, "{count}");
+    // None of them is found by the texts that agents are looked for by.
+    assert!(!one.done("ps ax -o args").lines().any(|line| line.len() > 120), "{}", one.done("ps ax -o args"));
     assert_eq!(said(&lab.sh("cat /etc/hostname >/dev/null; hostname; ls ~/.ssh | head -1")), "controller\nid_ed25519");
 }
 

@@ -273,7 +273,7 @@ fn boot(number: usize, ground: &Ground, proc: &Proc, freezer: &Freezer, up: i64)
     let mut command = enter(ground.keeper.lock().unwrap().pid, &["--mount"]);
     command.args(["unshare", "--mount", "--net", "--ipc", "--uts", "--pid", "--fork", "--kill-child", "--time"]);
     command.args(["--boottime", &offset(ClockId::Boottime), "--monotonic", &offset(ClockId::Monotonic)]);
-    command.args(["sh", "-c", include_str!("machine.sh")]);
+    command.arg("sh").arg(ground.dir.join("machine.sh"));
     let mut command = match freezer.door() {
         Some(door) => joined(&door, &command),
         None => command,
