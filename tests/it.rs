@@ -21,6 +21,8 @@ mod lab_fleet;
 mod lab_hosts;
 #[path = "it/lab_local.rs"]
 mod lab_local;
+#[path = "it/lab_network.rs"]
+mod lab_network;
 #[path = "it/lab_tick.rs"]
 mod lab_tick;
 #[path = "it/lab_traces.rs"]

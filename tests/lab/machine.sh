@@ -93,6 +93,8 @@ if [ ! -e /etc/ssh/lab ]; then
     mkdir -p /var/spool/cron/crontabs
     chown root:crontab /var/spool/cron/crontabs
     chmod 1730 /var/spool/cron/crontabs
+    # cron looks again when a time here changes, by the second: a table from the second of its start would be missed.
+    touch -d @0 /etc/crontab /etc/cron.d /var/spool/cron/crontabs
     cp /run/lab/ssh_host_ed25519_key /run/lab/ssh_host_ed25519_key.pub /run/lab/sshd_config /etc/ssh/
     chmod 600 /etc/ssh/ssh_host_ed25519_key
     : >/etc/ssh/lab
