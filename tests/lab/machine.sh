@@ -61,6 +61,8 @@ mount --bind "$disk/users/home" home
 mount --bind "$disk/users/cron" var/spool/cron
 mount --bind "$disk/tmp" tmp
 mount --rbind "$DIR/bin" usr/local/bin
+# It is the same on every host: what one writes there would be on all.
+mount -o remount,bind,ro usr/local/bin
 mount --bind "$DIR/$NAME" run/lab
 for file in $FILES; do mount --bind "run/lab/proc/$file" "proc/$file"; done
 pivot_root . .
