@@ -211,3 +211,18 @@ fn check_looks_into_every_host() {
     let (check, _) = factory(&lab, 1, &["inventory", "check"]);
     assert!(check.contains("h2: ") && check.contains("refused the connection"), "{check}");
 }
+
+#[test]
+fn a_host_behind_a_jump_host_is_reached_through_it() {
+    let Some(lab) = lab(2) else { return };
+    let (hop, host) = (&lab.host(0).address, &lab.host(1).address);
+    // The host takes calls from the hop alone.
+    lab.host(1).done("ip route add blackhole 10.77.0.1/32");
+    std::fs::create_dir_all(lab.home().join(".ssh")).unwrap();
+    let config = format!("Host {host}\n  ProxyJump root@{hop}\n");
+    factory(&lab, 4, &["exec", "-l", "h2", "--", "true"]);
+    std::fs::write(lab.home().join(".ssh/config"), config).unwrap();
+    let (stdout, _) = factory(&lab, 0, &["exec", "-l", "h2", "--", "echo $SSH_CONNECTION"]);
+    assert!(stdout.starts_with(&format!("h2 | {hop} ")), "{stdout}");
+    assert!(run(&lab).iter().all(|host| verdict(host).starts_with("ok: ")));
+}
