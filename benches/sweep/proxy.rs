@@ -1,9 +1,9 @@
 //! A road to a server that takes its time: what goes in at one end comes out at the other after a delay.
 //!
-//! It counts round trips as the client lives through them. A round trip begins when the client says something while it
-//! owes the server nothing, or when it connects; it is over when the next bytes of the server reach it. What the client
-//! says while it waits belongs to the same trip, and what it says last, without an answer, is none. TCP's own handshake
-//! is not in it: on a real road it is one more.
+//! It counts round trips: the longest chain in which each side spoke after it had heard the other. What is sent while
+//! something else is on its way the other way, as both greetings are, adds nothing to the chain, and neither does what
+//! the client says last. Connecting asks for the first answer; TCP's own handshake, which a proxy cannot delay, is not
+//! in it: on a real road it is one more.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,11 +48,16 @@ impl Proxy {
         Ok(Proxy { address, trips, accepting })
     }
 
+    /// The round trips so far of the connections since the last [`Proxy::take_trips`], all together.
+    pub fn trips(&self) -> u32 {
+        lock(&self.trips).iter().map(|trip| lock(trip).over()).sum()
+    }
+
     /// The round trips of each connection since the last call, in the order in which they connected. Call it when they
     /// are over.
     pub fn take_trips(&self) -> Vec<u32> {
         let trips = std::mem::take(&mut *lock(&self.trips));
-        trips.iter().map(|trip| lock(trip).answered).collect()
+        trips.iter().map(|trip| lock(trip).over()).collect()
     }
 }
 
@@ -62,29 +67,43 @@ impl Drop for Proxy {
     }
 }
 
-/// Counts the round trips of one connection.
+/// Counts the round trips of one connection. What is on the road carries a number: the trip that it belongs to.
 pub struct Trips {
-    /// The client has said something that the server has not answered yet.
-    waiting: bool,
-    /// The trips that are over.
-    pub answered: u32,
+    /// The last trip that is over: its answer reached the client.
+    client: u32,
+    /// The last trip whose question reached the server.
+    server: u32,
 }
 
 impl Trips {
-    /// Connecting asks for the server's first words.
+    /// Connecting is the first question.
     pub fn connected() -> Trips {
-        Trips { waiting: true, answered: 0 }
+        Trips { client: 0, server: 1 }
     }
 
-    /// The client said something.
-    pub fn client_spoke(&mut self) {
-        self.waiting = true;
+    /// The trip of what the client says now.
+    pub fn client_says(&self) -> u32 {
+        self.client + 1
     }
 
-    /// Something of the server reached the client.
-    pub fn client_heard(&mut self) {
-        self.answered += u32::from(self.waiting);
-        self.waiting = false;
+    /// Something of this trip reached the server.
+    pub fn server_hears(&mut self, trip: u32) {
+        self.server = self.server.max(trip);
+    }
+
+    /// The trip of what the server says now.
+    pub fn server_says(&self) -> u32 {
+        self.server
+    }
+
+    /// Something of this trip reached the client.
+    pub fn client_hears(&mut self, trip: u32) {
+        self.client = self.client.max(trip);
+    }
+
+    /// The trips that are over.
+    pub fn over(&self) -> u32 {
+        self.client
     }
 }
 
@@ -100,9 +119,22 @@ async fn connection(client: TcpStream, server: SocketAddr, delay: Duration, trip
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let asked = Arc::clone(&trips);
-    let there = one_way(from_client, to_server, delay, move || lock(&asked).client_spoke(), || ());
-    let back = one_way(from_server, to_client, delay, || (), move || lock(&trips).client_heard());
+    let (asks, hears) = (Arc::clone(&trips), Arc::clone(&trips));
+    let there = one_way(
+        from_client,
+        to_server,
+        delay,
+        move || lock(&asks).client_says(),
+        move |trip| lock(&hears).server_hears(trip),
+    );
+    let answers = Arc::clone(&trips);
+    let back = one_way(
+        from_server,
+        to_client,
+        delay,
+        move || lock(&answers).server_says(),
+        move |trip| lock(&trips).client_hears(trip),
+    );
     tokio::join!(there, back);
 }
 
@@ -111,31 +143,28 @@ async fn one_way(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     delay: Duration,
-    mut entered: impl FnMut(),
-    mut left: impl FnMut(),
+    entered: impl Fn() -> u32,
+    left: impl Fn(u32),
 ) {
-    let (send, mut road) = mpsc::channel::<(Instant, Vec<u8>)>(ROAD);
+    let (send, mut road) = mpsc::channel::<(Instant, u32, Vec<u8>)>(ROAD);
     let read = async move {
         let mut chunk = vec![0; CHUNK];
         while let Ok(length) = from.read(&mut chunk).await {
-            if length > 0 {
-                entered();
-            }
             let bytes = chunk.get(..length).unwrap_or_default().to_vec();
             // An end of file travels as an empty chunk.
-            if send.send((Instant::now() + delay, bytes)).await.is_err() || length == 0 {
+            if send.send((Instant::now() + delay, entered(), bytes)).await.is_err() || length == 0 {
                 break;
             }
         }
     };
     let write = async move {
-        while let Some((due, bytes)) = road.recv().await {
+        while let Some((due, trip, bytes)) = road.recv().await {
             sleep_until(due).await;
             if bytes.is_empty() {
                 break;
             }
-            // Counted before it is sent: the client could answer sooner than we count.
-            left();
+            // Counted before it is sent: the other side could answer sooner than we count.
+            left(trip);
             if to.write_all(&bytes).await.is_err() {
                 break;
             }
