@@ -40,7 +40,7 @@ pub(super) enum Form {
     Time,
     /// One of these words in any case, each with how `ssh -G` prints it.
     Choice(&'static [(&'static str, &'static str)]),
-    /// As [`Form::Choice`]; whether the first is on, the reader does not know what it does.
+    /// As [`Form::Choice`]; another that ssh takes has effects that are not known here.
     Off(&'static [(&'static str, &'static str)]),
     /// Algorithms of one kind, with commas between.
     Names(&'static [&'static str]),

@@ -6,6 +6,9 @@ use super::words::{shown, split};
 /// As many files as ssh takes in one directive.
 const MAX_PATHS: usize = 32;
 
+/// Words that turn on what must be off here.
+const ON: [&str; 4] = ["yes", "true", "always", "subsystem"];
+
 /// A value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
@@ -38,7 +41,8 @@ impl Value {
             Form::Any if words.first().is_some_and(|word| !word.is_empty()) => Ok(Value::Words(words)),
             Form::NoneOnly if !words.is_empty() => match words.as_slice() {
                 [none] if none.eq_ignore_ascii_case("none") => Ok(Value::word("none")),
-                _ => Ok(Value::Odd("names that DNS leads to".to_owned())),
+                [all] if all == "*" => Ok(Value::Odd("names that DNS leads to".to_owned())),
+                _ => Err("names that DNS leads to".to_owned()),
             },
             _ => match <[String; 1]>::try_from(words) {
                 Ok([word]) if !word.is_empty() => one(form, &word),
@@ -66,7 +70,9 @@ fn one(form: Form, word: &str) -> Result<Value, String> {
         Form::Choice(choices) | Form::Off(choices) => {
             match (choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)), form) {
                 (Some((_, printed)), _) => Ok(Value::word(*printed)),
-                (None, Form::Off(_)) => Ok(Value::Odd(format!("`{}`", shown(word)))),
+                (None, Form::Off(_)) if ON.iter().any(|on| on.eq_ignore_ascii_case(word)) => {
+                    Ok(Value::Odd(format!("`{}`", shown(word))))
+                }
                 (None, _) => refused("value that may stand here"),
             }
         }
@@ -110,7 +116,8 @@ fn paths(words: Vec<String>) -> Result<Value, String> {
 
 /// Algorithms by name. What adds to ssh's own list, or takes from it, depends on ssh's version.
 fn names(word: &str, known: &[&str]) -> Result<Value, String> {
-    if word.starts_with(['+', '-', '^']) {
+    let all_known = |names: &str| names.split(',').all(|name| known.contains(&name));
+    if word.starts_with('-') || word.strip_prefix(['+', '^']).is_some_and(all_known) {
         return Ok(Value::Odd(format!("`{}` changes the list of algorithms of ssh's own", shown(word))));
     }
     let mut names: Vec<&str> = Vec::new();
