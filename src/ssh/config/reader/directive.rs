@@ -38,6 +38,8 @@ pub(super) enum Form {
     Number(u32),
     /// Seconds, or with the units s, m, h, d and w.
     Time,
+    /// `yes`, `no` or a time.
+    Persist,
     /// One of these words in any case, each with how `ssh -G` prints it.
     Choice(&'static [(&'static str, &'static str)]),
     /// As [`Form::Choice`]; another that ssh takes has effects that are not known here.
@@ -89,6 +91,17 @@ const TTY: Form = Form::Choice(&[
     ("force", "force"),
 ]);
 const COMPRESSION: Form = Form::Choice(&[("yes", "yes"), ("no", "no")]);
+const LEVEL: Form = Form::Choice(&[
+    ("quiet", "QUIET"),
+    ("fatal", "FATAL"),
+    ("error", "ERROR"),
+    ("info", "INFO"),
+    ("verbose", "VERBOSE"),
+    ("debug", "DEBUG"),
+    ("debug1", "DEBUG1"),
+    ("debug2", "DEBUG2"),
+    ("debug3", "DEBUG3"),
+]);
 /// What changes more than one value when it is on.
 const OFF: Form = Form::Off(&[("no", "no"), ("false", "no")]);
 const SESSION: Form = Form::Off(&[("default", "default"), ("none", "none")]);
@@ -243,35 +256,27 @@ pub(super) fn kind(keyword: &str) -> Option<Kind> {
         "requesttty" => Kind::Unused(TTY),
         "compression" => Kind::Unused(COMPRESSION),
         "localcommand" => Kind::Unused(Form::Command),
-        "ignoreunknown"
-        | "kbdinteractivedevices"
-        | "pkcs11provider"
-        | "preferredauthentications"
-        | "securitykeyprovider"
-        | "xauthlocation" => Kind::Unused(Form::Text),
-        "addkeystoagent"
-        | "canonicaldomains"
-        | "controlpath"
-        | "controlpersist"
+        "controlpersist" => Kind::Unused(Form::Persist),
+        "loglevel" => Kind::Unused(LEVEL),
+        "controlpath"
         | "dynamicforward"
         | "escapechar"
         | "fingerprinthash"
         | "forwardagent"
         | "hostbasedacceptedalgorithms"
         | "hostbasedkeytypes"
-        | "ipqos"
-        | "localforward"
-        | "loglevel"
-        | "logverbose"
-        | "permitremoteopen"
-        | "rekeylimit"
-        | "remoteforward"
-        | "sendenv"
-        | "setenv"
+        | "ignoreunknown"
+        | "kbdinteractivedevices"
+        | "pkcs11provider"
+        | "preferredauthentications"
+        | "securitykeyprovider"
         | "streamlocalbindmask"
         | "syslogfacility"
         | "tunnel"
-        | "tunneldevice" => Kind::Unused(Form::Any),
+        | "tunneldevice"
+        | "xauthlocation" => Kind::Unused(Form::Text),
+        "addkeystoagent" | "canonicaldomains" | "ipqos" | "localforward" | "logverbose" | "permitremoteopen"
+        | "rekeylimit" | "remoteforward" | "sendenv" | "setenv" => Kind::Unused(Form::Any),
         "protocol" | "useroaming" => Kind::Ignored,
         _ => return None,
     })

@@ -29,14 +29,17 @@ impl Value {
     /// # Errors
     /// Why ssh would refuse it, or may.
     pub(super) fn read(form: Form, text: &str) -> Result<Value, String> {
+        if text.starts_with('=') {
+            return Err("more than one `=`".to_owned());
+        }
         // A command is taken as it stands, but ssh looks for its quotes all the same.
         let words = split(text)?;
         match form {
-            Form::Command => match text.trim_start_matches([' ', '\t', '=']) {
+            Form::Command => match text {
                 "" => Err("an empty command".to_owned()),
                 command => Ok(Value::word(command)),
             },
-            Form::Jump => jump(text.trim_start_matches([' ', '\t', '='])),
+            Form::Jump => jump(text),
             Form::Paths => paths(words),
             Form::Any if words.first().is_some_and(|word| !word.is_empty()) => Ok(Value::Words(words)),
             Form::NoneOnly if !words.is_empty() => match words.as_slice() {
@@ -66,7 +69,8 @@ fn one(form: Form, word: &str) -> Result<Value, String> {
             None => refused("number that may stand here"),
         },
         Form::Time if word == "none" || is_time(word) => Ok(Value::word(word)),
-        Form::Time => refused("time"),
+        Form::Persist if matches!(word, "yes" | "no" | "true" | "false") || is_time(word) => Ok(Value::word(word)),
+        Form::Time | Form::Persist => refused("time"),
         Form::Choice(choices) | Form::Off(choices) => {
             match (choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)), form) {
                 (Some((_, printed)), _) => Ok(Value::word(*printed)),
@@ -199,7 +203,7 @@ mod tests {
             ("port 0022", "22"),
             ("hashknownhosts TRUE", "yes"),
             ("pubkeyauthentication no", "false"),
-            ("proxycommand = ssh -W \"%h\" x # y", "ssh -W \"%h\" x # y"),
+            ("proxycommand ssh -W \"%h\" x # y", "ssh -W \"%h\" x # y"),
             ("proxyjump u@a:1,b@10.0.0.1:0022", "u@a:1,b@[10.0.0.1]:22"),
             ("ciphers aes128-ctr,aes128-ctr,3des-cbc", "aes128-ctr,3des-cbc"),
             ("connecttimeout 1h30m", "1h30m"),
@@ -227,6 +231,7 @@ mod tests {
             "connecttimeout soon",
             "connectionattempts 0",
             "proxycommand x \"y",
+            "proxycommand = x",
         ] {
             read(line).unwrap_err();
         }
