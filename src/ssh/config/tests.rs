@@ -71,6 +71,23 @@ fn what_is_not_honoured_is_an_error_when_connecting() {
     }
 }
 
+/// Without ssh: the reader itself must see each of them.
+#[test]
+fn the_reader_sees_all_that_is_not_honoured() {
+    let passwd = Passwd { name: "me".into(), home: "/home/me".into() };
+    for (directive, off) in UNHONOURED {
+        let read = |value: &str| {
+            let reader = Reader::new(Some("/no/such/home".into()), Some(passwd.clone()), "/no/such/file".into());
+            reader.read(&Wanted { args: vec![format!("-o{directive}={value}")], ..Wanted::named("h") }).unwrap()
+        };
+        for off in off {
+            assert_eq!(read(off).unhonoured(), None, "{directive} {off}");
+        }
+        let on = if off.contains(&"no") { "yes" } else { "x" };
+        assert_eq!(read(on).unhonoured().map(|(directive, _)| directive), Some(directive));
+    }
+}
+
 #[test]
 fn the_inventory_goes_before_ssh_config() {
     let Some(home) =

@@ -139,7 +139,8 @@ impl Answer<'_> {
         let mut characters = user.chars().peekable();
         let mut harmless = !user.starts_with('-') && !user.ends_with('\\');
         while let Some(c) = characters.next() {
-            harmless &= !"'`\"$;&<>|(){}%".contains(c) && !(c.is_whitespace() && characters.peek() == Some(&'-'));
+            let begins_flag = c.is_whitespace() && characters.peek() == Some(&'-');
+            harmless &= !begins_flag && !"'`\"$;&<>|(){}%".contains(c);
         }
         match harmless {
             true => Ok(user.to_owned()),
