@@ -35,6 +35,8 @@ mod probe_shells;
 mod reference;
 #[path = "it/schema.rs"]
 mod schema;
+#[path = "it/ssh_config.rs"]
+mod ssh_config;
 #[path = "it/sshd.rs"]
 mod sshd;
 #[path = "it/support.rs"]

@@ -1,9 +1,11 @@
-//! What ssh_config says about a host, as `ssh -G` tells it.
+//! What ssh_config says about a host: as our reader has it, and where that is unsure as `ssh -G` tells it.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
+
+use tokio::sync::OnceCell;
 
 use super::known_hosts::PORT;
 use super::login::settings::{Settings, Tokens};
@@ -12,11 +14,16 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 
 mod home;
+pub mod reader;
 
-use home::Home;
+use home::{Home, Included};
+use reader::{Passwd, Reader, Unsure};
 
 /// How long `ssh -G` may take: it does no network, but `Match exec` may run anything.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The system's configuration.
+const SYSTEM: &str = "/etc/ssh/ssh_config";
 
 /// Directives that change whom a connection reaches or trusts and that are not honoured, each with the values of
 /// `ssh -G` that mean that it is off. What only makes checking looser (`StrictHostKeyChecking no`) is not here: there
@@ -55,6 +62,13 @@ impl Wanted {
 
     /// The words after `ssh -G`, in which the first value given for a directive wins.
     fn arguments(&self) -> Vec<String> {
+        let mut arguments = self.options();
+        arguments.extend(["--".to_owned(), self.asked().to_owned()]);
+        arguments
+    }
+
+    /// Those of them that go before the host's name.
+    fn options(&self) -> Vec<String> {
         let mut arguments = Vec::new();
         let mut option = |text: String| arguments.extend(["-o".to_owned(), text]);
         if let Some(port) = self.port {
@@ -67,7 +81,6 @@ impl Wanted {
             option(format!("IdentityFile={}", quote(&identity.display().to_string())));
         }
         arguments.extend(self.args.iter().cloned());
-        arguments.extend(["--".to_owned(), self.asked().to_owned()]);
         arguments
     }
 
@@ -77,7 +90,7 @@ impl Wanted {
     }
 }
 
-/// The answer of `ssh -G`: directives in lower case with their values, in its order.
+/// The answer of `ssh -G`, or the reader's in its words: directives in lower case with their values, in its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config(Vec<(String, String)>);
 
@@ -178,19 +191,24 @@ impl Config {
     }
 }
 
-/// The `ssh` program, ready to be asked about hosts.
+/// What answers for ssh_config: a [`Reader`] of our own, and where that is unsure the `ssh` program.
+///
+/// An ordinary configuration starts no process, and its hosts are reached where there is no `ssh`.
 #[derive(Debug)]
 pub struct Asker {
     program: PathBuf,
-    home: Home,
+    home: Option<PathBuf>,
     timeout: Duration,
+    reader: OnceCell<(Reader, Home)>,
+    /// The homes of `ssh -G`, and the file for its `-F`.
+    told: OnceCell<(Home, Option<Included>)>,
 }
 
 impl Asker {
     /// The `ssh` of `$PATH` and the user's `$HOME`.
     ///
     /// # Errors
-    /// There is no `ssh`, or it does not answer ([`Exit::Unreachable`]).
+    /// None today: nothing is read or run before the first host.
     pub async fn new() -> Result<Asker> {
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
         Asker::with(Path::new("ssh"), home, TIMEOUT).await
@@ -201,57 +219,95 @@ impl Asker {
     /// # Errors
     /// As [`Asker::new`].
     pub async fn with(program: &Path, home: Option<PathBuf>, timeout: Duration) -> Result<Asker> {
-        let mut asker = Asker { program: program.to_owned(), home: Home::default(), timeout };
-        let Some(home) = home else { return Ok(asker) };
-        // ssh takes the home directory from passwd and never from $HOME; its own answer shows which one that is.
-        let answer = asker.run("localhost", ["-F", "/dev/null", "--", "localhost"].map(str::to_owned).to_vec()).await?;
-        let first = Config::parse(&answer).paths("userknownhostsfile").into_iter().next();
-        let passwd = first.and_then(|file| Some(file.parent()?.parent()?.to_owned()));
-        asker.home = Home::new(home, passwd)?;
-        Ok(asker)
+        Ok(Asker { program: program.to_owned(), home, timeout, reader: OnceCell::new(), told: OnceCell::new() })
     }
 
     /// Asks how the host is reached.
     ///
     /// # Errors
-    /// ssh does not take its configuration, the name or an argument, or does not answer in time
-    /// ([`Exit::Unreachable`]: the other hosts can go on).
+    /// ssh does not take its configuration, the name or an argument, or does not answer in time; or the reader is
+    /// unsure of them and there is no `ssh` ([`Exit::Unreachable`]: the other hosts can go on).
     pub async fn ask(&self, wanted: &Wanted) -> Result<Target> {
         if wanted.asked().is_empty() {
             return Err(Error::new(Exit::Unreachable, format!("host `{}` has an empty ansible_host", wanted.name)));
         }
-        let mut arguments = Vec::new();
-        if let Some(config) = self.home.config() {
-            arguments.extend(["-F".to_owned(), config.display().to_string()]);
-        }
-        arguments.extend(wanted.arguments());
-        let answer = self.run(&wanted.name, arguments).await?;
-        Config::parse(&answer).into_target(&wanted.name, &self.home).map_err(|problem| {
-            Error::new(Exit::Unreachable, format!("host `{}`: `ssh -G` answered with {problem}", wanted.name))
-                .help(format!("look at the answer: ssh -G {}", wanted.asked()))
+        let (reader, home) = self.reader.get_or_init(|| self.begin()).await;
+        let asked = async || {
+            let answer = match reader.read(wanted) {
+                Ok(config) => return Ok((config, home)),
+                Err(unsure) => self.answer(wanted).await.map_err(|failed| failed.explain(&wanted.name, &unsure))?,
+            };
+            Ok::<_, Error>((Config::parse(&answer.0), answer.1))
+        };
+        let (config, home) = asked().await?;
+        config.into_target(&wanted.name, home).map_err(|problem| {
+            Error::new(Exit::Unreachable, format!("host `{}`: its ssh configuration has {problem}", wanted.name))
+                .help(format!("look at it: ssh -G {}", wanted.asked()))
         })
     }
 
-    async fn run(&self, host: &str, arguments: Vec<String>) -> Result<String> {
+    /// The reader, and the homes that go with its answers.
+    async fn begin(&self) -> (Reader, Home) {
+        let passwd = match Passwd::own() {
+            Some(passwd) => Some(passwd),
+            // Users may come from elsewhere than the file; ssh asks the system.
+            None => self.passwd().await.ok(),
+        };
+        let other = passwd.as_ref().map(|passwd| passwd.home.clone());
+        let home = match self.home.clone().or_else(|| other.clone()) {
+            Some(home) => Home::new(home, other),
+            None => Home::default(),
+        };
+        (Reader::new(self.home.clone(), passwd, PathBuf::from(SYSTEM)), home)
+    }
+
+    /// The user's name and home directory, as ssh takes them.
+    async fn passwd(&self) -> Result<Passwd, NoAnswer> {
+        // ssh takes the home directory from passwd and never from $HOME; its own answer shows which one that is.
+        let answer = self.run("localhost", ["-F", "/dev/null", "--", "localhost"].map(str::to_owned).to_vec()).await?;
+        let config = Config::parse(&answer);
+        let first = config.paths("userknownhostsfile").into_iter().next();
+        let home = first.and_then(|file| Some(file.parent()?.parent()?.to_owned()));
+        match (config.set("user"), home) {
+            (Some(name), Some(home)) => Ok(Passwd { name: name.to_owned(), home }),
+            _ => Err(Error::new(Exit::Unreachable, "`ssh -G` does not tell the user's name and home").into()),
+        }
+    }
+
+    /// What `ssh -G` says about the host.
+    async fn answer(&self, wanted: &Wanted) -> Result<(String, &Home), NoAnswer> {
+        let told = self.told.get_or_try_init(async || {
+            let Some(home) = self.home.clone() else { return Ok((Home::default(), None)) };
+            let home = Home::new(home, Some(self.passwd().await?.home));
+            let included = home.include()?;
+            Ok::<_, NoAnswer>((home, included))
+        });
+        let (home, included) = told.await?;
+        let mut arguments = Vec::new();
+        if let Some(config) = included {
+            arguments.extend(["-F".to_owned(), config.path().display().to_string()]);
+        }
+        arguments.extend(wanted.arguments());
+        Ok((self.run(&wanted.name, arguments).await?, home))
+    }
+
+    async fn run(&self, host: &str, arguments: Vec<String>) -> Result<String, NoAnswer> {
         let mut command = tokio::process::Command::new(&self.program);
         // `-T`: without it ssh complains that it has no terminal.
         command.args(["-G", "-T"]).args(&arguments).stdin(Stdio::null()).kill_on_drop(true);
         let output = match tokio::time::timeout(self.timeout, command.output()).await {
             Ok(Ok(output)) => output,
-            Ok(Err(cause)) if cause.kind() == ErrorKind::NotFound => {
-                return Err(Error::new(Exit::Unreachable, "the `ssh` program is not installed").because(cause).help(
-                    "install OpenSSH's client (on Debian: apt-get install openssh-client): it reads ~/.ssh/config",
-                ));
-            }
+            Ok(Err(cause)) if cause.kind() == ErrorKind::NotFound => return Err(NoAnswer::NoProgram(cause)),
             Ok(Err(cause)) => {
-                return Err(Error::new(Exit::Unreachable, "cannot run the `ssh` program").because(cause));
+                return Err(Error::new(Exit::Unreachable, "cannot run the `ssh` program").because(cause).into());
             }
             Err(_) => {
                 return Err(Error::new(
                     Exit::Unreachable,
                     format!("host `{host}`: `ssh -G` did not answer within {:?}", self.timeout),
                 )
-                .help("look for a `Match exec` or an `Include` that hangs in ~/.ssh/config"));
+                .help("look for a `Match exec` or an `Include` that hangs in ~/.ssh/config")
+                .into());
             }
         };
         if !output.status.success() {
@@ -261,9 +317,39 @@ impl Asker {
                 Exit::Unreachable,
                 format!("host `{host}`: ssh does not accept its configuration: {}", said.join("; ")),
             )
-            .help("mend ~/.ssh/config, or the host's ansible_ssh_* values in the inventory"));
+            .help("mend ~/.ssh/config, or the host's ansible_ssh_* values in the inventory")
+            .into());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// Why `ssh -G` gave no answer.
+enum NoAnswer {
+    /// There is no such program.
+    NoProgram(std::io::Error),
+    /// Anything else.
+    Failed(Error),
+}
+
+impl From<Error> for NoAnswer {
+    fn from(error: Error) -> NoAnswer {
+        NoAnswer::Failed(error)
+    }
+}
+
+impl NoAnswer {
+    /// The error for the host `name`, of which our reader was `unsure`.
+    fn explain(self, name: &str, unsure: &Unsure) -> Error {
+        match self {
+            NoAnswer::Failed(error) => error,
+            NoAnswer::NoProgram(cause) => Error::new(
+                Exit::Unreachable,
+                format!("host `{name}`: only ssh itself knows what this means, and it is not installed: {unsure}"),
+            )
+            .because(cause)
+            .help("install OpenSSH's client (on Debian: apt-get install openssh-client), or take that out"),
+        }
     }
 }
 

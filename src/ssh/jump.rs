@@ -9,7 +9,7 @@ use crate::exit::Exit;
 pub(crate) const MAX_HOPS: usize = 8;
 
 /// The hops in the value of `ProxyJump` of `target`, the first first: `[user@]host[:port]` or `ssh://...`, with commas
-/// between. Each is then asked about by `ssh -G`, as a name that ssh_config may know.
+/// between. Each is then asked about in its turn, as a name that ssh_config may know.
 ///
 /// # Errors
 /// A hop without a name, or with a port that is none.

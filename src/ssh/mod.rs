@@ -1,7 +1,7 @@
 //! The only place that opens sockets to hosts.
 //!
-//! [`exec`] is a command and how it ended, [`reach`] the way to a host, [`local`] runs one on this machine. [`config`] asks `ssh -G` how a host is
-//! reached, [`target`] is the answer as a [`Target`]; [`known_hosts`] reads and extends OpenSSH's files of host keys;
+//! [`exec`] is a command and how it ended, [`reach`] the way to a host, [`local`] runs one on this machine. [`config`] reads
+//! ssh_config, or asks `ssh -G` where it is unsure, how a host is reached; [`target`] is the answer as a [`Target`]; [`known_hosts`] reads and extends OpenSSH's files of host keys;
 //! [`scan`] fetches a host's keys without logging in; [`trust`] decides what is new, known, changed or revoked.
 //! [`unreached`] names each way in which a host could not be reached.
 //!

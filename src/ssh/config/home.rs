@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// The user's home directory, and how ssh is told of it.
+/// The user's home directory, and that which ssh takes for it.
 #[derive(Debug, Default)]
 pub(super) struct Home {
     home: Option<PathBuf>,
-    /// Passwd's home and the file for `ssh -F`, where the two homes differ.
-    other: Option<(PathBuf, Included)>,
+    /// Passwd's home, where the two differ.
+    other: Option<PathBuf>,
 }
 
 /// A configuration file that includes the user's and the system's; removed with this value.
 #[derive(Debug)]
-struct Included(PathBuf);
+pub(super) struct Included(PathBuf);
 
 impl Drop for Included {
     fn drop(&mut self) {
@@ -28,12 +28,9 @@ impl Drop for Included {
 
 impl Home {
     /// `home` is `$HOME`, `passwd` what ssh takes for it.
-    pub(super) fn new(home: PathBuf, passwd: Option<PathBuf>) -> Result<Home> {
-        let other = match passwd {
-            Some(passwd) if passwd != home => Some((passwd, Included::write(&home)?)),
-            _ => None,
-        };
-        Ok(Home { home: Some(home), other })
+    pub(super) fn new(home: PathBuf, passwd: Option<PathBuf>) -> Home {
+        let other = passwd.filter(|passwd| *passwd != home);
+        Home { home: Some(home), other }
     }
 
     /// The home directory itself.
@@ -42,8 +39,14 @@ impl Home {
     }
 
     /// The file that ssh must read instead of its own, where it would read another user's home.
-    pub(super) fn config(&self) -> Option<&Path> {
-        self.other.as_ref().map(|(_, included)| included.0.as_path())
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn include(&self) -> Result<Option<Included>> {
+        match (&self.home, &self.other) {
+            (Some(home), Some(_)) => Included::write(home).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// A path from ssh's answer as the user means it: `~` and passwd's home are `$HOME`.
@@ -52,7 +55,7 @@ impl Home {
         if let Ok(rest) = path.strip_prefix("~") {
             return home.join(rest);
         }
-        match self.other.as_ref().and_then(|(passwd, _)| path.strip_prefix(passwd).ok()) {
+        match self.other.as_ref().and_then(|passwd| path.strip_prefix(passwd).ok()) {
             Some(rest) => home.join(rest),
             None => path,
         }
@@ -60,6 +63,11 @@ impl Home {
 }
 
 impl Included {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
     fn write(home: &Path) -> Result<Included> {
         let failed = |cause: std::io::Error| {
             Error::failed("cannot write a temporary file for `ssh -G`")

@@ -71,6 +71,23 @@ fn what_is_not_honoured_is_an_error_when_connecting() {
     }
 }
 
+/// Without ssh: the reader itself must see each of them.
+#[test]
+fn the_reader_sees_all_that_is_not_honoured() {
+    let passwd = Passwd { name: "me".into(), home: "/home/me".into() };
+    for (directive, off) in UNHONOURED {
+        let read = |value: &str| {
+            let reader = Reader::new(Some("/no/such/home".into()), Some(passwd.clone()), "/no/such/file".into());
+            reader.read(&Wanted { args: vec![format!("-o{directive}={value}")], ..Wanted::named("h") }).unwrap()
+        };
+        for off in off {
+            assert_eq!(read(off).unhonoured(), None, "{directive} {off}");
+        }
+        let on = if off.contains(&"no") { "yes" } else { "x" };
+        assert_eq!(read(on).unhonoured().map(|(directive, _)| directive), Some(directive));
+    }
+}
+
 #[test]
 fn the_inventory_goes_before_ssh_config() {
     let Some(home) =
@@ -140,13 +157,23 @@ fn what_ssh_does_not_take_is_told_in_its_words() {
 #[test]
 fn no_ssh_and_a_hanging_ssh_are_told() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let ask = |program: &Path| {
-        runtime.block_on(Asker::with(program, Some("/".into()), Duration::from_millis(200))).unwrap_err()
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join(".ssh")).unwrap();
+    std::fs::write(directory.path().join(".ssh/config"), "Port 7\nMatch originalhost x exec true\n").unwrap();
+    let home = directory.path().to_owned();
+    let asked = |program: &Path, name: &str| {
+        runtime.block_on(async {
+            let asker = Asker::with(program, Some(home.clone()), Duration::from_millis(200)).await?;
+            asker.ask(&Wanted::named(name)).await
+        })
     };
+    assert_eq!(asked(Path::new("/no/such/ssh"), "web-1").unwrap().port, 7, "nobody needs ssh for that");
+    let ask = |program: &Path| asked(program, "x").unwrap_err();
     let absent = ask(Path::new("/no/such/ssh"));
     assert_eq!(absent.exit(), Exit::Unreachable);
-    assert!(absent.to_string().contains("not installed") && absent.advice().unwrap().contains("openssh-client"));
-    let directory = tempfile::tempdir().unwrap();
+    let shown = absent.to_string();
+    assert!(shown.contains("not installed") && shown.ends_with("/.ssh/config:2: `Match exec`"), "{shown}");
+    assert!(absent.advice().unwrap().contains("openssh-client"));
     let slow = directory.path().join("slow");
     // Written by a process of its own: a child that another test's thread forks would hold it open for writing, and a
     // program that is open for writing cannot be run.
