@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: run test tools check
+.PHONY: run test tools check lab
 
 # One tick over the shipped inventory: this machine. State goes below target/, so that trying it leaves no trace.
 run:
@@ -15,6 +15,10 @@ test: tools
 
 tools:
 	@sh tests/install-tools.sh
+
+# Real hosts to play with, and a shell beside them (root): `make lab`, or `make lab HOSTS=5`.
+lab:
+	@sh tests/lab.sh $(or $(HOSTS),3)
 
 # What .ci/run checks beside the tests.
 check:

@@ -15,10 +15,14 @@ mod inventory;
 mod known_hosts;
 #[path = "lab/mod.rs"]
 mod lab;
+#[path = "it/lab_fleet.rs"]
+mod lab_fleet;
 #[path = "it/lab_hosts.rs"]
 mod lab_hosts;
 #[path = "it/lab_local.rs"]
 mod lab_local;
+#[path = "it/lab_network.rs"]
+mod lab_network;
 #[path = "it/lab_tick.rs"]
 mod lab_tick;
 #[path = "it/lab_traces.rs"]
@@ -37,5 +41,13 @@ mod sshd;
 mod support;
 #[path = "it/tick.rs"]
 mod tick;
+#[path = "it/transport.rs"]
+mod transport;
+#[path = "it/transport_faults.rs"]
+mod transport_faults;
+#[path = "it/transport_jump.rs"]
+mod transport_jump;
+#[path = "it/transport_login.rs"]
+mod transport_login;
 #[path = "it/trust.rs"]
 mod trust;

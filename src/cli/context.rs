@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::global::Global;
-use crate::error::{Diagnostics, Error, Level, Result};
+use crate::error::{Diagnostic, Diagnostics, Error, Level, Result};
 use crate::inventory::Inventory;
 use crate::inventory::hosts::{Connection, Host};
 use crate::inventory::locate::{Found, Location, Search, locate};
@@ -49,7 +49,11 @@ impl Context {
         let count = problems.iter().filter(|problem| problem.level == Level::Error).count();
         match inventory {
             Some(inventory) => {
-                self.ui.diagnostics(&problems);
+                // Notes are for `inventory check`: a tick each minute need not repeat them.
+                let worth = |problem: &Diagnostic| problem.level > Level::Note || self.global.verbose > 0;
+                let mut shown = Diagnostics::default();
+                shown.extend(problems.into_iter().filter(worth));
+                self.ui.diagnostics(&shown);
                 Ok(inventory)
             }
             None => {

@@ -1,5 +1,7 @@
 //! `factory probe`: one sample of every host.
 
+use std::collections::HashMap;
+
 use super::context::{Context, targets};
 use super::global::Form;
 use crate::error::Result;
@@ -34,7 +36,8 @@ pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
     let (targets, bounds) = (targets(&inventory, &selected), context.bounds(&inventory.settings));
     tick::probe(targets, &fleet, bounds, tell, &|step| context.ui.progress(step)).await;
     fleet.close().await;
-    samples.sort_by_key(|sample| selected.iter().position(|host| host.name == sample.host));
+    let order: HashMap<&str, usize> = selected.iter().enumerate().map(|(at, host)| (host.name.as_str(), at)).collect();
+    samples.sort_by_key(|sample| order.get(sample.host.as_str()));
     match context.ui.form {
         Form::Text => context.ui.print(&hosts::samples(&samples, context.ui.out)),
         Form::Json => context.ui.object("probe", &serde_json::json!({ "samples": samples })),

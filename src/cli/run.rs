@@ -53,7 +53,7 @@ fn show(outcome: &Outcome, context: &Context) {
     let ui = &context.ui;
     match ui.form {
         Form::Text => {
-            ui.print(&hosts::table(&outcome.hosts, ui.out));
+            ui.print(&format!("{}\n", hosts::table(&outcome.hosts, ui.out)));
             ui.print(&hosts::verdicts(&outcome.hosts, ui.out));
             let written = match (context.global.check, &outcome.unrecorded) {
                 (true, _) => "nothing recorded (--check)",

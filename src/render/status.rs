@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::diagnostic::Style;
-use super::table::{Field, Sheet, ago, level_name};
+use super::table::{Field, Sheet, ago, level_name, plain};
 use crate::inventory::units::Bytes;
 use crate::journal::TickRecord;
 use crate::policy::severity::{Level, Severities};
@@ -45,7 +45,7 @@ pub struct HostStatus {
     pub severities: Option<Severities>,
 }
 
-/// For people: a table, then why, for each host that is not well.
+/// For people: a table with the reasons, then what is to be known of the silent ones.
 pub fn text(status: &Status, now: Timestamp, style: Style) -> String {
     let mut text = String::new();
     let tick = &status.tick;
@@ -70,20 +70,24 @@ pub fn text(status: &Status, now: Timestamp, style: Style) -> String {
         ]);
     }
     let _ = write!(text, "{sheet}");
-    for host in status.hosts.iter().filter(|host| host.level > 0) {
-        why(&mut text, host);
-    }
+    silence(&mut text, &status.hosts);
     text
 }
 
-/// The signals behind a host's level, each with what ends it.
-fn why(text: &mut String, host: &HostStatus) {
-    let _ = writeln!(text, "\n{}", host.host);
-    if host.level == UNKNOWN {
-        let _ = writeln!(text, "  nothing is decided from silence: what was known stays until it answers again");
+/// What silence means, and what was known last of those who are silent.
+fn silence(text: &mut String, hosts: &[HostStatus]) {
+    let silent: Vec<&HostStatus> = hosts.iter().filter(|host| host.level == UNKNOWN).collect();
+    if silent.is_empty() {
+        return;
     }
-    let signals = host.severities.iter().flat_map(|severities| &severities.signals);
-    for signal in signals.filter(|signal| signal.level > Level::Ok) {
-        let _ = writeln!(text, "  {}: {}", signal.level, super::table::plain(&signal.text));
+    let _ =
+        writeln!(text, "\nunknown: nothing is decided from silence; what was known stays until the host answers again");
+    for host in silent {
+        let signals = host.severities.iter().flat_map(|severities| &severities.signals);
+        let bad: Vec<String> =
+            signals.filter(|signal| signal.level > Level::Ok).map(|signal| plain(&signal.text)).collect();
+        if !bad.is_empty() {
+            let _ = writeln!(text, "  {} was last seen with {}", host.host, bad.join("; "));
+        }
     }
 }

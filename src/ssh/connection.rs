@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh::client::{self, Handle, Msg};
-use russh::{Channel, ChannelOpenFailure, Disconnect, Preferred, SshId};
+use russh::{Channel, ChannelMsg, ChannelOpenFailure, Disconnect, Preferred, SshId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::dial::{Cut, Stream, Wire};
+use super::dial::{Guard, Stream, Wire};
 use super::failed::Failed;
 use super::known_hosts::{Added, KnownHosts};
 use super::login::identity::KeyFiles;
@@ -63,19 +63,26 @@ pub(crate) struct Connection {
     _guard: Guard,
 }
 
-/// Cuts the wire when it goes: nothing less ends a connection to a host that no longer reads.
-struct Guard(Cut);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.0.cut();
-    }
-}
-
 /// A session that has been opened, and its place among those of the connection.
 pub(crate) struct Open {
     pub(crate) channel: Channel<Msg>,
     pub(crate) _permit: OwnedSemaphorePermit,
+}
+
+impl Open {
+    /// Whether the host has closed it meanwhile, as sshd does by `ChannelTimeout`: nothing is sent over it then.
+    async fn was_closed(&mut self) -> bool {
+        loop {
+            let message = tokio::select! {
+                biased;
+                message = self.channel.wait() => message,
+                () = std::future::ready(()) => return false,
+            };
+            if matches!(message, None | Some(ChannelMsg::Close)) {
+                return true;
+            }
+        }
+    }
 }
 
 /// Why a command was not begun on a connection.
@@ -95,7 +102,7 @@ impl Connection {
         let Making { target, deadline, given, .. } = making;
         let unreached = |why| Stop::Failed(Failed::unreached(target, why));
         let wire = Wire::new(stream);
-        let (heard, guard, sight) = (wire.heard(), Guard(wire.cutter()), Sight::default());
+        let (heard, guard, sight) = (wire.heard(), wire.guard(), Sight::default());
         let config = client::Config {
             client_id: SshId::Standard(concat!("SSH-2.0-factory_", env!("CARGO_PKG_VERSION")).into()),
             preferred: making.preferred,
@@ -171,7 +178,10 @@ impl Connection {
 
     /// A session: the one that was opened ahead, else a new one within `patience`.
     pub(crate) async fn open(&self, patience: Duration) -> Result<Open, NotBegun> {
-        if let Some(open) = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut open) = ahead
+            && !open.was_closed().await
+        {
             return Ok(open);
         }
         loop {

@@ -48,12 +48,21 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// Ends a [`Wire`] from outside.
+/// Ends a [`Wire`] when it goes: nothing less ends a connection to a host that no longer reads.
 ///
 /// russh's task may wait for a frozen peer to take what it writes, and then looks at nothing else: no time-out of its
 /// own and no dropped handle ends it. After the cut its next read or write fails, and task, socket and memory go.
+#[derive(Debug)]
+pub(crate) struct Guard(Cut);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.cut();
+    }
+}
+
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cut(Arc<Mutex<Cutting>>);
+struct Cut(Arc<Mutex<Cutting>>);
 
 #[derive(Debug, Default)]
 struct Cutting {
@@ -63,8 +72,7 @@ struct Cutting {
 }
 
 impl Cut {
-    /// Ends the wire. It may be called more than once.
-    pub(crate) fn cut(&self) {
+    fn cut(&self) {
         let mut cutting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         cutting.done = true;
         let wakers = [cutting.reader.take(), cutting.writer.take()];
@@ -104,8 +112,9 @@ impl Wire {
         self.heard.clone()
     }
 
-    pub(crate) fn cutter(&self) -> Cut {
-        self.cut.clone()
+    /// Cuts the wire when it goes.
+    pub(crate) fn guard(&self) -> Guard {
+        Guard(self.cut.clone())
     }
 }
 

@@ -45,20 +45,20 @@ impl Failed {
         Failed::Config(Arc::new(error))
     }
 
-    /// The same as a failure on the way to `name`, for one of a jump host.
+    /// The same as a failure on the way to `name`, for one of a jump host; the last one said counts, it is what the
+    /// person asked for.
     pub(crate) fn towards(self, name: &str) -> Failed {
         match self {
-            Failed::Unreached(at) if at.towards.is_none() => Failed::Unreached(Arc::new(Unreachable {
+            Failed::Unreached(at) => Failed::Unreached(Arc::new(Unreachable {
                 target: Arc::clone(&at.target),
                 why: at.why.clone(),
                 towards: Some(name.to_owned()),
             })),
-            Failed::Refused(refused) if refused.towards.is_none() => {
+            Failed::Refused(refused) => {
                 Failed::Refused(Arc::new(Refused { towards: Some(name.to_owned()), ..(*refused).clone() }))
             }
             Failed::Unverified(error) => Failed::unverified(on_the_way(&error, name)),
             Failed::Config(error) => Failed::config(on_the_way(&error, name)),
-            failed => failed,
         }
     }
 
@@ -101,9 +101,10 @@ impl std::fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 fn on_the_way(error: &Error, name: &str) -> Error {
+    const WAY: &str = ", on the way to `";
     let message = error.to_string();
-    let end = format!(", on the way to `{name}`");
-    if message.contains(", on the way to `") { rebuilt(error, message) } else { rebuilt(error, message + &end) }
+    let bare = message.rsplit_once(WAY).map_or(message.as_str(), |(bare, _)| bare);
+    rebuilt(error, format!("{bare}{WAY}{name}`"))
 }
 
 /// `error` once more, with this message.

@@ -13,13 +13,14 @@ use tokio::time::Instant;
 
 use super::config::{Asker, Wanted};
 use super::connection::{Connection, NotBegun};
-use super::exec::{Capture, Command, Ended, Output, line};
+use super::exec::{Command, Ended, Output, line};
 use super::failed::Failed;
 use super::gate::Gates;
 use super::jump;
 use super::known_hosts::KnownHosts;
 use super::login::Credentials;
 use super::login::identity::{KeyFiles, Stamp};
+use super::reach::Reach;
 use super::session;
 use super::target::Target;
 use super::unreached::{Phase, Unreached};
@@ -95,17 +96,7 @@ impl Fleet {
     /// # Errors
     /// Why it was certainly not begun. A connection that is lost later is [`Ended::Lost`], which is no error here.
     pub async fn exec(&self, wanted: &Wanted, command: Command<'_>) -> std::result::Result<Output, Failed> {
-        let max = command.max_output;
-        let (mut stdout, mut stderr) = (Capture::default(), Capture::default());
-        let job = Job { script: command.script.as_bytes(), stdin: command.stdin, timeout: command.timeout };
-        let ended = self
-            .stream(wanted, job, &mut |from, bytes| match from {
-                From::Stdout => stdout.take(bytes, max),
-                From::Stderr => stderr.take(bytes, max),
-            })
-            .await?;
-        let truncated = stdout.truncated || stderr.truncated;
-        Ok(Output { ended, stdout: stdout.bytes, stderr: stderr.bytes, truncated })
+        self.run(&Reach::Ssh(wanted.clone()), command).await
     }
 
     /// The same with output handed to `sink` as it comes, in chunks of at most 32 KiB. The sink must not wait: all other

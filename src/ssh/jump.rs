@@ -62,7 +62,9 @@ pub(crate) fn circle(route: &[Wanted]) -> Error {
 mod tests {
     use super::*;
 
-    fn parsed(value: &str) -> Option<Vec<(Option<String>, String, Option<u16>)>> {
+    type Hop = (Option<String>, String, Option<u16>);
+
+    fn parsed(value: &str) -> Option<Vec<Hop>> {
         let target = Target { proxy_jump: Some(value.to_owned()), ..Target::bare("web-1", "h", 22) };
         hops(&target).ok().map(|hops| hops.into_iter().map(|hop| (hop.user, hop.name, hop.port)).collect())
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::ErrorKind;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -73,10 +74,27 @@ pub async fn scan(target: &Target, timeout: Duration) -> Result<Vec<HostKey>> {
 /// # Errors
 /// Why the host was not reached.
 pub async fn fetch(target: &Target, timeout: Duration) -> Result<Vec<HostKey>, Unreached> {
+    fetch_over(timeout, &|deadline| Box::pin(async move { Ok(Wire::new(dial(target, deadline, timeout).await?)) }))
+        .await
+}
+
+/// A connection that is being opened until a deadline.
+pub(crate) type Opening<'a> = Pin<Box<dyn Future<Output = Result<Wire, Unreached>> + Send + 'a>>;
+
+/// The same over connections that `open` opens, one for each kind of key.
+pub(crate) async fn fetch_over<'a>(
+    timeout: Duration,
+    open: &(dyn Fn(Instant) -> Opening<'a> + Sync),
+) -> Result<Vec<HostKey>, Unreached> {
     let mut keys = Vec::new();
     let mut offered = Vec::new();
     for family in FAMILIES {
-        match show(target, family, timeout).await {
+        let deadline = Instant::now() + timeout;
+        let shown = match open(deadline).await {
+            Ok(wire) => show(wire, family, deadline, timeout).await,
+            Err(unreached) => Err(unreached),
+        };
+        match shown {
             Ok(key) => keys.push(HostKey::new(key)),
             Err(Unreached::NoCommon { what, theirs }) if what == HOST_KEY => offered = theirs,
             Err(unreached) => return Err(unreached),
@@ -90,15 +108,18 @@ pub async fn fetch(target: &Target, timeout: Duration) -> Result<Vec<HostKey>, U
 
 const HOST_KEY: &str = "host key type";
 
-/// Connects once and takes the key that the server shows for `algorithms`.
-async fn show(target: &Target, algorithms: &'static [Algorithm], timeout: Duration) -> Result<PublicKey, Unreached> {
-    let deadline = Instant::now() + timeout;
-    let wire = Wire::new(dial(target, deadline, timeout).await?);
+/// Exchanges keys once and takes the key that the server shows for `algorithms`.
+async fn show(
+    wire: Wire,
+    algorithms: &'static [Algorithm],
+    deadline: Instant,
+    timeout: Duration,
+) -> Result<PublicKey, Unreached> {
+    // Whatever the server does, nothing of this connection outlives the question.
+    let _guard = wire.guard();
     let heard = wire.heard();
     let config = client::Config {
         preferred: Preferred { key: Cow::Borrowed(algorithms), ..Preferred::DEFAULT },
-        // russh's task is its own; this ends it where the time-out has left it behind.
-        inactivity_timeout: Some(timeout),
         nodelay: true,
         ..client::Config::default()
     };

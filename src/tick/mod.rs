@@ -8,6 +8,7 @@ pub mod observe;
 mod progress;
 mod refusals;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -70,9 +71,10 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
     let mut events: Vec<Event> = memory.aside.take().map(moved_aside).into_iter().collect();
 
     info!(hosts = wake.targets.len(), by = wake.by, check = wake.check, "looking at the hosts");
-    let order: Vec<String> = wake.targets.iter().map(|target| target.name.clone()).collect();
+    let order: HashMap<String, usize> =
+        wake.targets.iter().enumerate().map(|(index, target)| (target.name.clone(), index)).collect();
     for target in &mut wake.targets {
-        let refusal = memory.refusals.iter().find(|refusal| refusal.host == target.name);
+        let refusal = memory.refusals.get(&target.name);
         target.barred = refusal.map(|refusal| Barred { id: refusal.login.clone(), until: refusal.until });
     }
     let mut refusals = Vec::new();
@@ -80,16 +82,16 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
     let decide_one = |answer: Answer| {
         let Answer { sample, seconds, login } = answer;
         debug!(host = sample.host, seconds, missing = sample.missing, "answered");
-        let refusal = memory.refusals.iter().find(|refusal| refusal.host == sample.host);
+        let refusal = memory.refusals.get(&sample.host);
         refusals.extend(refusals::next(refusal, &sample.host, &login, sample.at, wake.waits));
-        let previous = memory.known.iter().find(|record| record.host == sample.host);
+        let previous = memory.known.get(&sample.host);
         let decided = decide::decide(previous, wake.policy, sample);
         let (host, level) = (decided.record.host.clone(), decided.record.level);
         report(&Progress::Answered { host, level, seconds, verdict: decided.record.verdict.clone() });
         hosts.push(decided);
     };
     probe(wake.targets, wake.fleet, wake.bounds, decide_one, report).await;
-    hosts.sort_by_key(|decided| order.iter().position(|name| *name == decided.sample.host));
+    hosts.sort_by_key(|decided| order.get(&decided.sample.host));
 
     events.extend(hosts.iter().flat_map(|decided| decided.events.iter().cloned()));
     let tick = TickRecord {
@@ -137,9 +139,9 @@ struct Memory {
     /// Where a damaged journal was moved to.
     aside: Option<PathBuf>,
     /// What is known of each host.
-    known: Vec<HostRecord>,
+    known: HashMap<String, HostRecord>,
     /// The logins that were refused.
-    refusals: Vec<Refusal>,
+    refusals: HashMap<String, Refusal>,
 }
 
 impl Memory {
@@ -158,9 +160,16 @@ impl Memory {
             _ => Journal::open_to_read(wake.state).and_then(|old| old.as_ref().map_or(Ok(Default::default()), read)),
         };
         match known {
-            Ok((known, refusals)) => Memory { journal, aside, known, refusals },
+            Ok((known, refusals)) => Memory {
+                journal,
+                aside,
+                known: known.into_iter().map(|record| (record.host.clone(), record)).collect(),
+                refusals: refusals.into_iter().map(|refusal| (refusal.host.clone(), refusal)).collect(),
+            },
             // What cannot be read cannot be gone on from; judging starts anew and says so.
-            Err(error) => Memory { journal: journal.and(Err(error)), aside, known: Vec::new(), refusals: Vec::new() },
+            Err(error) => {
+                Memory { journal: journal.and(Err(error)), aside, known: HashMap::new(), refusals: HashMap::new() }
+            }
         }
     }
 }

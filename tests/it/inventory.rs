@@ -162,7 +162,7 @@ fn trust_shows_and_adds_keys_and_check_sees_them() {
     let port = server.port;
 
     let check = place.run(&["inventory", "check"]).code(1);
-    assert!(check.stdout.contains("help: factory inventory trust far"), "{}", check.stdout);
+    assert!(check.stdout.contains("then: factory inventory trust far"), "{}", check.stdout);
     let asked = place.run(&["inventory", "trust", "far"]).code(2);
     assert!(asked.stderr.contains("there is nobody to ask"), "{}", asked.stderr);
     place.run(&["inventory", "trust", "far", "--check", "--yes"]).code(0);

@@ -64,6 +64,52 @@ pub fn configure(directory: &Path, names: &[&str], more: &str) -> PathBuf {
     path
 }
 
+/// An sshd's configuration that lets this user in by the keys and certificates in `directory`; `more` goes first, and in
+/// sshd_config the first value wins.
+///
+/// Whoever logs in has the directory as a home: the user's own shell files may be slow, and a test that kills a shell
+/// in the middle of them would leave their locks behind.
+pub fn admit(directory: &Path, names: &[&str], more: &str) -> PathBuf {
+    let keys = directory.join("authorized_keys");
+    let text = format!(
+        "{more}\nPermitRootLogin yes\nAuthorizedKeysFile {}\nMaxStartups 200\nSetEnv HOME={}\n",
+        keys.display(),
+        directory.display()
+    );
+    configure(directory, names, "");
+    let path = directory.join("sshd_config");
+    let rest = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text + &rest).unwrap();
+    path
+}
+
+/// The name of the user that runs the tests.
+pub fn user() -> String {
+    let output = Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// All processes below `pid`, nearest first.
+pub fn below(pid: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            // After the name, which may hold anything: state, parent.
+            Some((pid, stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?))
+        })
+        .collect();
+    let mut found = vec![pid];
+    let mut at = 0;
+    while let Some(parent) = found.get(at).copied() {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    found.split_off(1)
+}
+
 /// An sshd that listens on 127.0.0.1 until it is dropped.
 pub struct Sshd {
     child: Child,
@@ -98,8 +144,22 @@ impl Sshd {
     }
 }
 
+impl Sshd {
+    /// The process that listens.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends `signal` (`STOP`, `CONT`, `KILL`) to every process below it: the connections, not the listener.
+    pub fn signal_sessions(&self, signal: &str) {
+        let pids: Vec<String> = below(self.pid()).iter().map(ToString::to_string).collect();
+        let _ = Command::new("kill").arg(format!("-{signal}")).args(pids).stderr(Stdio::null()).status();
+    }
+}
+
 impl Drop for Sshd {
     fn drop(&mut self) {
+        self.signal_sessions("KILL");
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

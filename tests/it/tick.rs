@@ -63,7 +63,10 @@ fn state_is_private_and_check_leaves_no_trace() {
 #[test]
 fn a_host_that_cannot_be_reached_says_so_and_holds_nobody_up() {
     let place = Place::new(&[
-        ("hosts.yml", "all: {hosts: {far-1: , far-2: , this: {ansible_connection: local}}}\n"),
+        (
+            "hosts.yml",
+            "all: {hosts: {far-1: , far-2: , this: {ansible_connection: local}}, vars: {ansible_host: 127.0.0.1, ansible_port: 1}}\n",
+        ),
         ("factory.yml", "{}\n"),
     ]);
     let run = place.run(&["run", "-o", "json"]).code(0).json();
@@ -71,7 +74,7 @@ fn a_host_that_cannot_be_reached_says_so_and_holds_nobody_up() {
     let names: Vec<&str> = hosts.iter().map(|host| host["host"].as_str().unwrap()).collect();
     assert_eq!(names, ["far-1", "far-2", "this"], "the order of the inventory");
     assert_eq!(hosts[0]["level"], 4);
-    assert!(hosts[0]["verdict"].as_str().unwrap().starts_with("unknown: cannot be reached yet"));
+    assert!(hosts[0]["verdict"].as_str().unwrap().starts_with("unknown: 127.0.0.1:1 refused the connection"));
     assert!(hosts[2]["sample"]["mem"]["available"].as_u64().is_some());
     assert_eq!(run["tick"]["missed"], 2);
     // The miss is told once, not at every tick.

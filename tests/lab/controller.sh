@@ -11,7 +11,7 @@ link set lab up
 END
 mount --bind "$DIR/hosts" /etc/hosts
 # This machine's own settings for ssh are nobody's business here.
-mount --bind "$DIR/nothing" /etc/ssh
+mount --bind "$DIR/ssh" /etc/ssh
 mount --bind "$DIR/home" /root
 echo "up $pid"
 exec 3<&0

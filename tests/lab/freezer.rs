@@ -95,7 +95,8 @@ impl Freezer {
 /// The processes in the same process namespace as `pid`, by their ids on this machine.
 fn inside(pid: u32) -> Vec<i32> {
     let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let ours = namespace(&pid.to_string()).unwrap();
+    // Gone, it has nobody inside.
+    let Some(ours) = namespace(&pid.to_string()) else { return Vec::new() };
     let all = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     all.filter(|pid| namespace(pid).is_some_and(|theirs| theirs == ours)).filter_map(|pid| pid.parse().ok()).collect()
 }

@@ -235,14 +235,14 @@ impl Machine {
     }
 
     /// The address of its slow line, whether there is one now or not.
-    pub(super) fn delay_address(&self) -> String {
+    pub(super) fn slow_address(&self) -> String {
         format!("10.77.0.{}", 200 + self.number)
     }
 
     /// Puts a slow line before the host, or takes it away; the address by which the controller comes now.
     pub(super) fn delay(&self, late: Duration) -> String {
         let mut slow = self.slow.lock().unwrap();
-        let address = self.delay_address();
+        let address = self.slow_address();
         // The old one lets go of the address first.
         drop(slow.take());
         if !late.is_zero() {
@@ -273,7 +273,7 @@ fn boot(number: usize, ground: &Ground, proc: &Proc, freezer: &Freezer, up: i64)
     let mut command = enter(ground.keeper.lock().unwrap().pid, &["--mount"]);
     command.args(["unshare", "--mount", "--net", "--ipc", "--uts", "--pid", "--fork", "--kill-child", "--time"]);
     command.args(["--boottime", &offset(ClockId::Boottime), "--monotonic", &offset(ClockId::Monotonic)]);
-    command.args(["sh", "-c", include_str!("machine.sh")]);
+    command.arg("sh").arg(ground.dir.join("machine.sh"));
     let mut command = match freezer.door() {
         Some(door) => joined(&door, &command),
         None => command,

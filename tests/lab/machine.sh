@@ -61,6 +61,8 @@ mount --bind "$disk/users/home" home
 mount --bind "$disk/users/cron" var/spool/cron
 mount --bind "$disk/tmp" tmp
 mount --rbind "$DIR/bin" usr/local/bin
+# It is the same on every host: what one writes there would be on all.
+mount -o remount,bind,ro usr/local/bin
 mount --bind "$DIR/$NAME" run/lab
 for file in $FILES; do mount --bind "run/lab/proc/$file" "proc/$file"; done
 pivot_root . .
@@ -93,6 +95,8 @@ if [ ! -e /etc/ssh/lab ]; then
     mkdir -p /var/spool/cron/crontabs
     chown root:crontab /var/spool/cron/crontabs
     chmod 1730 /var/spool/cron/crontabs
+    # cron looks again when a time here changes, by the second: a table from the second of its start would be missed.
+    touch -d @0 /etc/crontab /etc/cron.d /var/spool/cron/crontabs
     cp /run/lab/ssh_host_ed25519_key /run/lab/ssh_host_ed25519_key.pub /run/lab/sshd_config /etc/ssh/
     chmod 600 /etc/ssh/ssh_host_ed25519_key
     : >/etc/ssh/lab

@@ -113,9 +113,9 @@ impl Row {
     fn lacks_error(&mut self, error: &Error) {
         let message = error.with_causes();
         // The row names the host already.
-        let bare =
-            message.strip_prefix(&format!("host `{}`", self.host)).map(|rest| rest.trim_start_matches([':', ' ']));
-        self.lacks(true, bare.unwrap_or(&message), error.advice().unwrap_or_default());
+        let bare = message.strip_prefix(&format!("host `{}`", self.host));
+        let bare = bare.and_then(|rest| rest.split_once(": ")).map_or(message.as_str(), |(_, rest)| rest);
+        self.lacks(true, bare, error.advice().unwrap_or_default());
     }
 }
 

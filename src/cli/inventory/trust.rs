@@ -1,19 +1,16 @@
 //! `factory inventory trust HOST` and `allow DIR`: what a person vouches for.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::super::context::{Context, wanted};
 use super::super::global::Form;
-use crate::error::{Error, Result};
+use crate::error::{Diagnostics, Error, Result};
 use crate::exit::Exit;
 use crate::inventory::allow::AllowList;
 use crate::inventory::hosts::{Connection, Host};
 use crate::inventory::locate::Found;
 use crate::render::table::{Field, Sheet};
-use crate::ssh::config::Asker;
-use crate::ssh::known_hosts;
-use crate::ssh::{Judgement, Target, Trust, scan, trust};
+use crate::ssh::{Fleet, Judgement, Target, Trust, known_hosts, trust};
 
 /// Shows a host's key fingerprints and adds them to your known_hosts
 #[derive(clap::Args, Debug)]
@@ -46,11 +43,10 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
         return Err(Error::inventory(format!("`{}` is this machine alone: it has no host key", args.host))
             .help("name a host with `ansible_connection: ssh`"));
     }
-    let asker = Asker::new().await?;
-    let timeout = inventory.settings.ssh.connect.0;
+    let fleet = context.fleet(&inventory.settings).await?;
     let mut exits = Vec::new();
     for host in remote {
-        exits.push(match one(host, &asker, timeout, args, context).await {
+        exits.push(match one(host, &fleet, args, context).await {
             Ok(exit) => exit,
             Err(error) => {
                 context.ui.error(&error);
@@ -58,13 +54,17 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
             }
         });
     }
+    fleet.close().await;
     Ok(Exit::worst(exits))
 }
 
-async fn one(host: &Host, asker: &Asker, timeout: Duration, args: &Args, context: &Context) -> Result<Exit> {
-    let target = asker.ask(&wanted(host)?).await?;
-    let keys = scan(&target, timeout).await?;
-    let judgements = trust::judge(&target.known_hosts()?, &target, &keys);
+async fn one(host: &Host, fleet: &Fleet, args: &Args, context: &Context) -> Result<Exit> {
+    let (target, keys) = fleet.scan(&wanted(host)?).await.map_err(|failed| failed.to_error())?;
+    let known = target.known_hosts()?;
+    let mut notes = Diagnostics::default();
+    notes.extend(known.notes().iter().cloned());
+    context.ui.diagnostics(&notes);
+    let judgements = trust::judge(&known, &target, &keys);
     show(&target, &judgements, context);
     if let Some(refusal) = trust::refusal(&target, &judgements) {
         return Err(refusal);

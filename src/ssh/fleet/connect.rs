@@ -10,12 +10,13 @@ use tokio::time::Instant;
 use super::super::algorithms::preferred;
 use super::super::config::Wanted;
 use super::super::connection::{Connection, Making, NotBegun, Stop};
-use super::super::dial::{reach, resolve};
+use super::super::dial::{Wire, reach, resolve};
 use super::super::failed::Failed;
 use super::super::gate::{Gates, Pass};
 use super::super::jump;
 use super::super::known_hosts::KnownHosts;
 use super::super::login::identity::{Stamp, stamp, unlock};
+use super::super::scan::{HostKey, Opening, fetch, fetch_over};
 use super::super::target::Target;
 use super::super::unreached::Unreached;
 use super::{Accepted, Fleet};
@@ -142,17 +143,7 @@ impl Fleet {
                 let deadline = begun + left;
                 let result = match through.pass_on(&target.host, target.port, deadline).await {
                     Ok(stream) => Connection::make(stream, making(deadline)).await,
-                    Err(not) => {
-                        let cause = match not {
-                            NotBegun::Denied(why) => why,
-                            NotBegun::Gone => format!("its connection went away ({})", through.why()),
-                            NotBegun::Silent => {
-                                through.retire();
-                                format!("no answer within {given:?}")
-                            }
-                        };
-                        Err(unreached(Unreached::NotPassedOn { hop: hop.name.clone(), cause }))
-                    }
+                    Err(not) => Err(unreached(not_passed_on(not, hop, &through, given))),
                 };
                 (result, pass, begun)
             }
@@ -184,6 +175,36 @@ impl Fleet {
         // In this order: who waits for one busy sshd must not keep the others from theirs.
         let pass = gates.at(place).enter().await;
         (pass, self.0.forks.acquire().await.ok())
+    }
+
+    /// The keys of a host, fetched without logging in there, also from behind jump hosts (each verified and logged in
+    /// to), with how the host is reached: what [`super::super::trust::judge`] wants.
+    ///
+    /// # Errors
+    /// The host, or a hop on the way, was not reached; ssh's configuration cannot be had or is not honoured.
+    pub async fn scan(&self, wanted: &Wanted) -> std::result::Result<(Arc<Target>, Vec<HostKey>), Failed> {
+        let route = self.route(wanted).await?;
+        let target = self.target(wanted).await?;
+        target.check_login().map_err(Failed::config)?;
+        let timeout = self.0.options.connect;
+        let keys = match route.split_last() {
+            Some((_, before @ [.., hop])) => {
+                let (through, _) = self.connection(before).await.map_err(|failed| failed.towards(&target.name))?;
+                let (through, target) = (&*through, &*target);
+                let open = |deadline| -> Opening<'_> {
+                    Box::pin(async move {
+                        let stream = through.pass_on(&target.host, target.port, deadline).await;
+                        stream.map(Wire::new).map_err(|not| not_passed_on(not, hop, through, timeout))
+                    })
+                };
+                fetch_over(timeout, &open).await
+            }
+            _ => fetch(&target, timeout).await,
+        };
+        match keys {
+            Ok(keys) => Ok((target, keys)),
+            Err(why) => Err(Failed::unreached(&target, why)),
+        }
     }
 
     /// The known host keys for `target`; each list of files is read once, and again when one has changed.
@@ -226,6 +247,18 @@ impl Fleet {
         }
         files.keep(path, key);
     }
+}
+
+fn not_passed_on(not: NotBegun, hop: &Wanted, through: &Connection, given: Duration) -> Unreached {
+    let cause = match not {
+        NotBegun::Denied(why) => why,
+        NotBegun::Gone => format!("its connection went away ({})", through.why()),
+        NotBegun::Silent => {
+            through.retire();
+            format!("no answer within {given:?}")
+        }
+    };
+    Unreached::NotPassedOn { hop: hop.name.clone(), cause }
 }
 
 /// The wait before the next attempt after `tries`: doubled each time, half of it chance, so that many who were turned

@@ -293,7 +293,7 @@ impl Credentials {
             (Source::Locked(path), certificate) => {
                 let mut signer = Signer::Locked(path);
                 match certificate {
-                    None => handle.authenticate_publickey_with(user, candidate.key.clone(), None, &mut signer).await,
+                    None => handle.authenticate_publickey_with(user, candidate.key.clone(), hash, &mut signer).await,
                     Some(certificate) => {
                         handle.authenticate_certificate_with(user, certificate.clone(), hash, &mut signer).await
                     }
