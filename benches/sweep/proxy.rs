@@ -2,8 +2,8 @@
 //!
 //! It counts round trips: the longest chain in which each side spoke after it had heard the other. What is sent while
 //! something else is on its way the other way, as both greetings are, adds nothing to the chain, and neither does what
-//! the client says last. Connecting asks for the first answer; TCP's own handshake, which a proxy cannot delay, is not
-//! in it: on a real road it is one more.
+//! the client says last. TCP's own handshake is the first trip: the client does not feel it here, so the road makes up
+//! for it before it carries anything.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -76,9 +76,9 @@ pub struct Trips {
 }
 
 impl Trips {
-    /// Connecting is the first question.
+    /// The handshake is over, and the connection itself asks for the server's first words.
     pub fn connected() -> Trips {
-        Trips { client: 0, server: 1 }
+        Trips { client: 1, server: 2 }
     }
 
     /// The trip of what the client says now.
@@ -112,64 +112,53 @@ fn lock<T>(what: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 async fn connection(client: TcpStream, server: SocketAddr, delay: Duration, trips: Arc<Mutex<Trips>>) {
-    // The server learns of the connection as late as of everything else.
-    sleep_until(Instant::now() + delay).await;
-    let Ok(server) = TcpStream::connect(server).await else { return };
-    // Two delays, and no third one by Nagle.
-    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    // TCP's handshake.
+    sleep_until(Instant::now() + 2 * delay).await;
+    let _ = client.set_nodelay(true);
     let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
-    let (asks, hears) = (Arc::clone(&trips), Arc::clone(&trips));
-    let there = one_way(
-        from_client,
-        to_server,
-        delay,
-        move || lock(&asks).client_says(),
-        move |trip| lock(&hears).server_hears(trip),
-    );
-    let answers = Arc::clone(&trips);
-    let back = one_way(
-        from_server,
-        to_client,
-        delay,
-        move || lock(&answers).server_says(),
-        move |trip| lock(&trips).client_hears(trip),
-    );
-    tokio::join!(there, back);
+    let (there_in, there_out) = mpsc::channel(ROAD);
+    let (back_in, back_out) = mpsc::channel(ROAD);
+    let carry = async {
+        // The server learns of the connection as late as of everything else.
+        sleep_until(Instant::now() + delay).await;
+        let Ok(server) = TcpStream::connect(server).await else { return };
+        let _ = server.set_nodelay(true);
+        let (from_server, to_server) = server.into_split();
+        tokio::join!(
+            leave(there_out, to_server, |trip| lock(&trips).server_hears(trip)),
+            enter(from_server, back_in, delay, || lock(&trips).server_says()),
+            leave(back_out, to_client, |trip| lock(&trips).client_hears(trip)),
+        );
+    };
+    tokio::join!(enter(from_client, there_in, delay, || lock(&trips).client_says()), carry);
 }
 
-/// Carries bytes from one end to the other until the end of either.
-async fn one_way(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    delay: Duration,
-    entered: impl Fn() -> u32,
-    left: impl Fn(u32),
-) {
-    let (send, mut road) = mpsc::channel::<(Instant, u32, Vec<u8>)>(ROAD);
-    let read = async move {
-        let mut chunk = vec![0; CHUNK];
-        while let Ok(length) = from.read(&mut chunk).await {
-            let bytes = chunk.get(..length).unwrap_or_default().to_vec();
-            // An end of file travels as an empty chunk.
-            if send.send((Instant::now() + delay, entered(), bytes)).await.is_err() || length == 0 {
-                break;
-            }
+/// Bytes on the road: when they are due, and the trip that they belong to. An end of file is no bytes.
+type Chunk = (Instant, u32, Vec<u8>);
+
+/// Puts what one side says on the road.
+async fn enter(mut from: OwnedReadHalf, road: mpsc::Sender<Chunk>, delay: Duration, trip: impl Fn() -> u32) {
+    let mut chunk = vec![0; CHUNK];
+    while let Ok(length) = from.read(&mut chunk).await {
+        let bytes = chunk.get(..length).unwrap_or_default().to_vec();
+        if road.send((Instant::now() + delay, trip(), bytes)).await.is_err() || length == 0 {
+            break;
         }
-    };
-    let write = async move {
-        while let Some((due, trip, bytes)) = road.recv().await {
-            sleep_until(due).await;
-            if bytes.is_empty() {
-                break;
-            }
-            // Counted before it is sent: the other side could answer sooner than we count.
-            left(trip);
-            if to.write_all(&bytes).await.is_err() {
-                break;
-            }
+    }
+}
+
+/// Hands what was put on the road to the other side, each when it is due.
+async fn leave(mut road: mpsc::Receiver<Chunk>, mut to: OwnedWriteHalf, heard: impl Fn(u32)) {
+    while let Some((due, trip, bytes)) = road.recv().await {
+        sleep_until(due).await;
+        if bytes.is_empty() {
+            break;
         }
-        let _ = to.shutdown().await;
-    };
-    tokio::join!(read, write);
+        // Counted before it is sent: the other side could answer sooner than we count.
+        heard(trip);
+        if to.write_all(&bytes).await.is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown().await;
 }
