@@ -207,7 +207,7 @@ pub(super) fn reach(host: &Host) -> Reach {
     }
 }
 
-/// What the inventory says about reaching `host`, for `ssh -G`.
+/// What the inventory says about reaching `host`, to go before the ssh configuration.
 ///
 /// # Errors
 /// Exit 3 for `ansible_ssh_common_args` or `ansible_ssh_extra_args` that no shell could split into words.

@@ -151,7 +151,7 @@ async fn look(row: &mut Row, reach: &Reach, home: &str, fleet: &Fleet, timeout: 
     }
 }
 
-/// Where a host is, as `ssh -G` has it.
+/// Where a host is, as the ssh configuration has it.
 async fn address(fleet: &Fleet, reach: &Reach) -> Option<String> {
     match reach {
         Reach::Local => Some("this machine".to_owned()),
