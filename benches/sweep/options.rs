@@ -27,7 +27,8 @@ pub struct Options {
     pub program: PathBuf,
 
     /// Only these, by their names in the table
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',',
+          value_parser = clap::builder::PossibleValuesParser::new(crate::peers::NAMES))]
     pub peers: Vec<String>,
 
     /// How many hosts at once, for all alike
@@ -46,6 +47,8 @@ pub struct Options {
 impl Options {
     /// The options as `--quick` changes them.
     pub fn settle(mut self) -> Options {
+        // It runs in another directory.
+        self.program = self.program.canonicalize().unwrap_or(self.program);
         if self.quick {
             (self.hosts, self.runs) = (vec![50], 1);
         }

@@ -51,6 +51,10 @@ pub const PROGRAM: &str = "factory";
 /// The one that all others are compared with.
 pub const BASE: &str = "xargs ssh";
 
+/// All names.
+pub const NAMES: [&str; 8] =
+    [PROGRAM, BASE, "asyncssh", "parallel-ssh", "pssh", "pyinfra", "ansible raw", "ansible setup"];
+
 /// Looks for every peer; `program` is this program, `only` the names to take, all if empty.
 pub fn find(ground: &Ground, program: &Path, only: &[String]) -> Found {
     let dirs = dirs();
