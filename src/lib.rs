@@ -11,6 +11,7 @@ pub mod error;
 pub mod exit;
 pub mod inventory;
 pub mod journal;
+pub mod ledger;
 pub mod policy;
 pub mod remote;
 pub mod render;

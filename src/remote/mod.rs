@@ -1,5 +1,7 @@
 //! What runs on a host, as pure text in and out.
 
 pub mod check;
+pub mod guard;
+pub mod halt;
 pub mod probe;
 pub mod sample;
