@@ -208,6 +208,12 @@ pub struct Found {
     /// Who set it, from a line of our form; absent for an empty file or one that a person made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// Where it is, when not in the factory's home: as the inventory writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The line of the halt file; absent for an empty one. A file with several lines gives as many entries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
 }
 
 /// One run of an agent that factory started.

@@ -1,11 +1,17 @@
 //! Manual holds: what a person told to stand still, until when, and what lifts it.
 
+mod algebra;
+mod plan;
 mod scope;
+mod wanted;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use algebra::{Held, Resumed, Wish, expire, hold, resume};
+pub use plan::{Note, Plan, Sighting, plan};
 pub use scope::{Pick, Scope};
+pub use wanted::{Means, Model, Wanted};
 
 /// A manual hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::halt::HaltLine;
 use super::super::sample::{CpuTicks, Disk, Fence, Found, Mem, Pids, Psi, Run, Swap, Vm};
 use super::form::{Usage, decimal, is_boot_id, is_plain, is_token, loadavg, number, seconds, ticks, uptime};
 
@@ -300,18 +301,25 @@ impl<'a> Answer<'a> {
         Fence { fleet: self.one("fleet").filter(|id| is_plain(id)).map(Into::into), epoch, holder }
     }
 
-    /// One entry a line of a halt file; one for a file without lines of our form.
+    /// One entry a line of a halt file; one for an empty file.
     fn found(&self) -> Option<Vec<Found>> {
         let count = self.one("halts").and_then(number)?;
         let mut found = Vec::new();
         for i in 0..count.min(self.all("halt").count() as u64) {
             let name = self.named("halt", &i.to_string())?;
             let (agent, repo) = name.split_once('@').unwrap_or((name, "*"));
-            let entry = |by| Found { agent: agent.into(), repo: repo.into(), how: "file".into(), held: true, by };
+            let entry = |line: Option<&str>| Found {
+                agent: agent.into(),
+                repo: repo.into(),
+                how: "file".into(),
+                held: true,
+                by: line.and_then(HaltLine::parse).map(|line| line.by),
+                path: None,
+                line: line.map(str::to_owned),
+            };
             let index = i.to_string();
             let lines = self.all("hold").filter_map(|line| line.strip_prefix(index.as_str())?.strip_prefix(' '));
-            let mut holds: Vec<Found> = lines.map(|line| entry(holder_of(line))).collect();
-            holds.dedup();
+            let mut holds: Vec<Found> = lines.map(|line| entry(Some(line))).collect();
             if holds.is_empty() {
                 holds.push(entry(None));
             }
@@ -337,25 +345,6 @@ fn only<'a>(mut values: impl Iterator<Item = &'a str>) -> Option<&'a str> {
 /// Nothing known of a group of numbers = the group is unknown.
 fn some<T: Default + PartialEq>(group: T) -> Option<T> {
     (group != T::default()).then_some(group)
-}
-
-/// BY of `auto|manual ID BY SINCE UNTIL EPOCH REASON`, percent-decoded; none for a line of another form.
-fn holder_of(line: &str) -> Option<String> {
-    let fields: Vec<&str> = line.split(' ').collect();
-    let [kind, _, by, _, _, epoch, _] = fields.as_slice() else { return None };
-    let ours = matches!(*kind, "auto" | "manual") && number(epoch).is_some();
-    ours.then(|| percent_decode(by))?
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next()?.as_bytes().to_vec();
-    for part in parts {
-        let (code, rest) = part.split_at_checked(2)?;
-        bytes.push(u8::from_str_radix(code, 16).ok()?);
-        bytes.extend(rest.as_bytes());
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// `TOKEN STATE`.
