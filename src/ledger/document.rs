@@ -4,10 +4,23 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Problem;
+use crate::error::{Error, Result};
 use crate::policy::hold::Hold;
+
+/// The version of the form that this program reads and writes.
+pub(super) const VERSION: u32 = 1;
+
+/// The highest epoch: 15 digits, the most that a shell on a host compares for certain.
+pub const MAX_EPOCH: u64 = 999_999_999_999_999;
+
+/// How many past nonces a document keeps: so many writes of others may come between a lost answer and the next look.
+pub(super) const RECENT: usize = 16;
 
 /// The one document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+// A field that we do not know was written by a newer version: to drop it when writing would lose what it says.
+#[serde(deny_unknown_fields)]
 pub struct Document {
     /// The version of this form: 1. A document of another version is refused, never rewritten.
     pub v: u32,
@@ -15,6 +28,10 @@ pub struct Document {
     pub fleet: String,
     /// Who leads.
     pub lease: Lease,
+    /// The nonces of the last writes before this one, at most 16, the oldest first: who lost the answer to a write
+    /// finds out here whether it came through, also when others have written since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<String>,
     /// What is known of each host.
     #[serde(default)]
     pub hosts: BTreeMap<String, HostEntry>,
@@ -25,6 +42,7 @@ pub struct Document {
 
 /// Who leads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Lease {
     /// Rises with each acquisition; hosts obey the highest that they have seen. 1 to 15 digits.
     pub epoch: u64,
@@ -38,6 +56,7 @@ pub struct Lease {
 
 /// What is known of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HostEntry {
     /// Its id, when it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,4 +64,111 @@ pub struct HostEntry {
     /// By hold id: it was seen there, and how many times running it has been gone again since.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shown: BTreeMap<String, u32>,
+}
+
+/// Read before anything else, so that a newer form is told from a damaged one.
+#[derive(Deserialize)]
+struct Form {
+    v: u64,
+}
+
+impl Document {
+    /// A first document: a new random fleet id, led by `holder` at `epoch`, nothing held.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn new(holder: &str, epoch: u64) -> Result<Document> {
+        Ok(Document {
+            v: VERSION,
+            fleet: random_id()?,
+            lease: Lease { epoch, holder: holder.to_owned(), nonce: random_id()?, seq: 1 },
+            recent: Vec::new(),
+            hosts: BTreeMap::new(),
+            holds: Vec::new(),
+        })
+    }
+
+    /// Makes `holder` the one who leads, at an epoch above the document's and above `highest_fence`, the highest that
+    /// any host has shown (0 where none did). Gives the new epoch.
+    ///
+    /// # Errors
+    /// When that epoch would have over 15 digits: hosts could not compare it, so the document stays as it is.
+    pub fn acquire(&mut self, holder: &str, highest_fence: u64) -> Result<u64> {
+        let highest = self.lease.epoch.max(highest_fence);
+        if highest >= MAX_EPOCH {
+            return Err(Error::failed(format!("no epoch is left above {highest}: it would have more than 15 digits"))
+                .help(
+                    "no supervisor counts that far: look at ~/.factory/epoch on the hosts, then `factory host repair`",
+                ));
+        }
+        self.lease.epoch = highest + 1;
+        holder.clone_into(&mut self.lease.holder);
+        Ok(self.lease.epoch)
+    }
+
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// [`Problem::Newer`] for a newer form; [`Problem::Corrupt`] for anything that is no document of ours.
+    pub fn parse(bytes: &[u8]) -> Result<Document, Problem> {
+        let corrupt = |error: &dyn std::fmt::Display| Problem::Corrupt(error.to_string());
+        let text = std::str::from_utf8(bytes).map_err(|error| corrupt(&error))?;
+        let Form { v } = serde_json::from_str(text).map_err(|error| corrupt(&error))?;
+        match v {
+            0 => return Err(Problem::Corrupt("there never was a version 0 of its form".to_owned())),
+            newer if newer > u64::from(VERSION) => return Err(Problem::Newer(newer)),
+            _ => {}
+        }
+        let document: Document = serde_json::from_str(text).map_err(|error| corrupt(&error))?;
+        let Lease { epoch, holder, nonce, .. } = &document.lease;
+        if !(1..=MAX_EPOCH).contains(epoch) {
+            return Err(Problem::Corrupt(format!("its epoch {epoch} is not a number of 1 to 15 digits above 0")));
+        }
+        for (what, value) in [("fleet id", &document.fleet), ("holder", holder), ("nonce", nonce)] {
+            if value.is_empty() {
+                return Err(Problem::Corrupt(format!("its {what} is empty")));
+            }
+        }
+        Ok(document)
+    }
+
+    /// The document as it is stored: one line of JSON.
+    ///
+    /// # Errors
+    /// Exit 101 when it could not be read again: better no write than one that nobody can read.
+    pub fn text(&self) -> Result<String> {
+        let bug = |why: &dyn std::fmt::Display| {
+            Error::new(crate::exit::Exit::Bug, format!("would write a document that cannot be read: {why}"))
+                .help("nothing was written; please report this")
+        };
+        let text = serde_json::to_string(self).map_err(|error| bug(&error))?;
+        Document::parse(text.as_bytes()).map_err(|problem| bug(&problem))?;
+        Ok(text)
+    }
+
+    /// Whether the write with this nonce is in the document, be it the last one or one of those before.
+    pub(super) fn has(&self, nonce: &str) -> bool {
+        self.lease.nonce == nonce || self.recent.iter().any(|recent| recent == nonce)
+    }
+
+    /// Makes this the successor of `before`: the next number, a nonce of its own, and the nonces before it.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub(super) fn follow(&mut self, before: Option<&Document>) -> Result<()> {
+        self.v = VERSION;
+        self.lease.nonce = random_id()?;
+        self.recent = before.map_or_else(Vec::new, |before| before.recent.clone());
+        self.recent.extend(before.map(|before| before.lease.nonce.clone()));
+        self.recent.drain(..self.recent.len().saturating_sub(RECENT));
+        self.lease.seq = before.map_or(0, |before| before.lease.seq).saturating_add(1);
+        Ok(())
+    }
+}
+
+/// 128 random bits as 32 hexadecimal digits.
+fn random_id() -> Result<String> {
+    let mut random = [0; 16];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::failed("the system gives no random bytes"))?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(random)))
 }
