@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use russh::client::{self, Handle, Msg};
@@ -186,16 +186,20 @@ impl Connection {
         }
         loop {
             let Ok(permit) = Arc::clone(&self.channels).acquire_owned().await else { return Err(NotBegun::Gone) };
+            // The others that were there when it was asked may have ended by the time it says no.
+            let alone = self.channels.available_permits() + 1 >= *self.width();
             match timeout(patience, self.handle.channel_open_session()).await {
                 Ok(Ok(channel)) => return Ok(Open { channel, _permit: permit }),
-                Ok(Err(russh::Error::ChannelOpenFailure(why))) => {
-                    // MaxSessions is lower than ours: wait for one of the others, if there are any.
-                    let mut width = self.width.lock().unwrap_or_else(PoisonError::into_inner);
-                    if *width <= 1 || self.channels.available_permits() + 1 >= *width {
-                        return Err(NotBegun::Denied(format!("a session ({})", words(&why))));
+                Ok(Err(russh::Error::ChannelOpenFailure(why))) if alone => {
+                    return Err(NotBegun::Denied(format!("a session ({})", words(&why))));
+                }
+                Ok(Err(russh::Error::ChannelOpenFailure(_))) => {
+                    // MaxSessions is lower than ours: wait for one of the others.
+                    let mut width = self.width();
+                    if *width > 1 {
+                        *width -= 1;
+                        permit.forget();
                     }
-                    *width -= 1;
-                    permit.forget();
                 }
                 Ok(Err(_)) => return Err(NotBegun::Gone),
                 Err(_) => {
@@ -204,6 +208,10 @@ impl Connection {
                 }
             }
         }
+    }
+
+    fn width(&self) -> MutexGuard<'_, usize> {
+        self.width.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a session for the next command, unless there is one.

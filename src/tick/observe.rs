@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::remote::probe::{Request, parse, script};
+use crate::remote::probe::{Program, Request, parse};
 use crate::remote::sample::{Heard, Sample};
 use crate::ssh::exec::{Command, Ended, Output};
 use crate::ssh::{Failed, Fleet, Reach};
@@ -122,9 +122,9 @@ async fn ask(target: &Target, fleet: &Fleet, timeout: Duration) -> Result<Sample
     if let Some(why) = still_barred(target, fleet).await {
         return Err((why, Login::Untried));
     }
-    let stdin = target.request.stdin().map_err(|error| (error.to_string(), Login::Untried))?;
+    let Program { script, stdin } = target.request.program().map_err(|error| (error.to_string(), Login::Untried))?;
     let (sent, began) = (Timestamp::now(), Instant::now());
-    let command = Command { script: script(), stdin, timeout, max_output: MAX_ANSWER };
+    let command = Command { script: &script, stdin, timeout, max_output: MAX_ANSWER };
     let output = fleet.run(&target.reach, command).await.map_err(|failed| {
         let login = match &failed {
             Failed::Refused(refused) => Login::Refused(refused.id.clone()),

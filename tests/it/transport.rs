@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use factory::remote::probe::{Program, Request};
 use factory::ssh::config::Wanted;
 use factory::ssh::exec::{Command, Ended, Output};
 use factory::ssh::fleet::{From, Job};
@@ -362,8 +363,42 @@ fn pass_on(mut from: TcpStream, mut into: TcpStream, turn: &Mutex<()>, counting:
     let _ = into.shutdown(Shutdown::Both);
 }
 
+/// Asks the host by the probe, as a sweep does, and gives the count of the agent `a`, which is known by `text`.
+async fn probe(fleet: &Fleet, wanted: &Wanted, text: &str) -> u64 {
+    let request = Request { matches: vec![("a".into(), text.into())], ..Request::default() };
+    let Program { script, stdin } = request.program().unwrap();
+    let command = Command { script: &script, stdin, timeout: LONG, max_output: 1 << 20 };
+    let output = begun(fleet.exec(wanted, command).await);
+    assert_eq!(output.ended, Ended::Exited(0));
+    let report = factory::remote::probe::parse(&output.stdout).unwrap();
+    assert!(report.uptime_s.is_some() && report.runs.is_some());
+    report.running.unwrap()["a"]
+}
+
 #[test]
-fn a_cold_command_costs_eight_round_trips_and_a_warm_one_two() {
+fn a_probe_over_ssh_does_not_find_itself() {
+    // A login shell that becomes the probe, and others that stay above it with its program in their arguments.
+    let stays = |shell: &str| format!("ForceCommand {shell} -c \"( $SSH_ORIGINAL_COMMAND ); exit \\$?\"; exit $?");
+    for more in [String::new(), stays("bash"), stays("dash"), stays("busybox sh")] {
+        let Some(room) = Room::new("the probe over SSH", &more) else { return };
+        wait(async {
+            let fleet = room.fleet().await;
+            let unique = format!("in-no-process-at-all-{}", std::process::id());
+            for text in [&unique, "is not printed: a missing line", "\\145\\156"] {
+                assert_eq!(probe(&fleet, &web(), text).await, 0, "{text} {more}");
+            }
+            let there = std::process::Command::new("setsid").args(["sleep", "60.0625"]).spawn();
+            let mut there = there.unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let found = probe(&fleet, &web(), "sleep 60.0625").await;
+            let _ = (there.kill(), there.wait());
+            assert!(found > 0, "what is there is found");
+        });
+    }
+}
+
+#[test]
+fn a_cold_probe_costs_eight_round_trips_and_a_warm_one_two() {
     let Some(room) = Room::new("counting round trips", "") else { return };
     let turns = Turns::start(room.server.port);
     let key = sshd::public(&room.path("host.pub")).to_openssh().unwrap();
@@ -373,13 +408,13 @@ fn a_cold_command_costs_eight_round_trips_and_a_warm_one_two() {
             let wanted = Wanted { port: Some(turns.port), ..web() };
             let fleet = Fleet::new(Options { open_ahead, ..room.options() }).await.unwrap();
             let before = turns.settled();
-            assert!(begun(fleet.exec(&wanted, command("true")).await).succeeded());
+            assert_eq!(probe(&fleet, &wanted, "in no process at all").await, 0);
             let cold = turns.now() - before;
             assert!(cold <= 8, "{cold} round trips");
             // Lets what nobody waits for go through, with the runtime at work.
             tokio::time::sleep(Turns::SILENCE * 10).await;
             let before = turns.now();
-            assert!(begun(fleet.exec(&wanted, command("true")).await).succeeded());
+            assert_eq!(probe(&fleet, &wanted, "in no process at all").await, 0);
             assert_eq!(turns.now() - before, warm, "ahead: {open_ahead}");
         });
     }

@@ -18,7 +18,7 @@ use crate::inventory::cross::shared_logins;
 use crate::inventory::hosts::Host;
 use crate::inventory::secret::Access;
 use crate::inventory::units::Bytes;
-use crate::remote::check::{Found, SCRIPT, parse};
+use crate::remote::check::{Found, parse, script};
 use crate::render::table::{Field, Sheet, count};
 use crate::ssh::exec::{Command, Ended};
 use crate::ssh::{Failed, Fleet, Reach};
@@ -120,8 +120,12 @@ impl Row {
 }
 
 async fn look(row: &mut Row, reach: &Reach, home: &str, fleet: &Fleet, timeout: Duration) {
-    let stdin = format!("{home}\n").into_bytes();
-    let output = match fleet.run(reach, Command { script: SCRIPT, stdin, timeout, max_output: 1 << 20 }).await {
+    let script = match script(home) {
+        Ok(script) => script,
+        Err(error) => return row.lacks_error(&error),
+    };
+    let command = Command { script: &script, stdin: Vec::new(), timeout, max_output: 1 << 20 };
+    let output = match fleet.run(reach, command).await {
         Ok(output) => output,
         Err(failed) => {
             // How far it came is what the columns show.
