@@ -20,9 +20,6 @@ use super::target::Target;
 use super::unreached::{Phase, Unreached};
 use super::verify::{Sight, Verifier};
 
-/// The most channels at once on one connection: sshd's MaxSessions is 10.
-const MAX_CHANNELS: usize = 8;
-
 /// Messages of a channel that wait to be read; with 32 KiB each at most 2 MiB a channel.
 const BUFFERED: usize = 64;
 
@@ -35,6 +32,8 @@ pub(crate) struct Making<'a> {
     pub(crate) accept_new: bool,
     pub(crate) keepalive: Duration,
     pub(crate) keepalive_max: usize,
+    /// The most sessions at once.
+    pub(crate) channels: usize,
     pub(crate) files: &'a KeyFiles,
     /// Somebody can be asked for a passphrase.
     pub(crate) ask: bool,
@@ -99,7 +98,7 @@ pub(crate) enum NotBegun {
 impl Connection {
     /// Makes one over `stream`.
     pub(crate) async fn make(stream: impl Stream + 'static, making: Making<'_>) -> Result<Connection, Stop> {
-        let Making { target, deadline, given, .. } = making;
+        let Making { target, channels, deadline, given, .. } = making;
         let unreached = |why| Stop::Failed(Failed::unreached(target, why));
         let wire = Wire::new(stream);
         let (heard, guard, sight) = (wire.heard(), wire.guard(), Sight::default());
@@ -151,8 +150,8 @@ impl Connection {
         }
         Ok(Connection {
             handle,
-            channels: Arc::new(Semaphore::new(MAX_CHANNELS)),
-            width: Mutex::new(MAX_CHANNELS),
+            channels: Arc::new(Semaphore::new(channels)),
+            width: Mutex::new(channels),
             ahead: Mutex::default(),
             added: sight.with(|seen| seen.added.take()),
             sight,
