@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use factory::remote::probe::{self, Request};
+use factory::remote::probe::Request;
+use factory::ssh::exec;
 
 /// On how many ports the sshd listens. The program counts unfinished logins per address and port, 8 at a time, since
 /// real hosts each have an sshd of their own; behind one port all hosts would share that bound.
@@ -111,15 +112,11 @@ impl Ground {
         command
     }
 
-    /// What every host is asked to run, as one word of a shell, but for the program itself, which asks by its own means.
+    /// What every host is asked to run, which is what this program has it run; it reads no input.
     pub fn asked() -> Result<String, String> {
-        let script = shlex::try_quote(probe::script()).map_err(|error| error.to_string())?;
-        Ok(format!("/bin/sh -c {script}"))
-    }
-
-    /// What that reads.
-    pub fn question() -> Result<Vec<u8>, String> {
-        Request::default().stdin().map_err(|error| error.to_string())
+        let program = Request::default().program().map_err(|error| error.to_string())?;
+        let line = exec::line(program.script.as_bytes()).map_err(|error| error.to_string())?;
+        String::from_utf8(line).map_err(|error| error.to_string())
     }
 
     /// Writes the files about `count` hosts, in turn at one of `ports`, in a directory called `name`.
@@ -154,7 +151,6 @@ impl Ground {
         write(&dir.join("ansible.yml"), &ansible)?;
         write(&dir.join("hosts.txt"), &pairs)?;
         write(&dir.join("asked"), &Ground::asked()?)?;
-        fs::write(dir.join("question"), Ground::question()?).map_err(told("question"))?;
         Ok(Hosts { dir, names })
     }
 }

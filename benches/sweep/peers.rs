@@ -142,10 +142,10 @@ impl Peer {
                     .arg(hosts.dir.join("inventory"));
             }
             Kind::Xargs => {
-                // The shell only opens the two files, then it is ssh.
+                // The shell only opens the file, then it is ssh.
                 let line = format!(
-                    "exec ssh -F none -T {SSH} -o UserKnownHostsFile='{known_hosts}' -i '{key}' -l '{}' -p \"$2\" 127.0.0.1 \
-                     \"$ASKED\" <question >\"$OUT/$1\"",
+                    "exec ssh -F none -n -T {SSH} -o UserKnownHostsFile='{known_hosts}' -i '{key}' -l '{}' -p \"$2\" 127.0.0.1 \
+                     \"$ASKED\" >\"$OUT/$1\"",
                     ground.user
                 );
                 command = ground.command(Path::new("xargs"), &dirs);
@@ -167,8 +167,7 @@ impl Peer {
                 let file = hosts.dir.join("pssh.txt");
                 fs::write(&file, hosts.names.iter().map(line).collect::<String>())
                     .map_err(|error| error.to_string())?;
-                // Its stdin is what each host reads; pssh gives the same text to all.
-                let line = "exec \"$0\" -I -h \"$1\" -o \"$2\" -p \"$3\" -x \"$4\" -t 60 \"$ASKED\" <question";
+                let line = "exec \"$0\" -h \"$1\" -o \"$2\" -p \"$3\" -x \"$4\" -t 60 \"$ASKED\"";
                 let options = format!("-F none {SSH} -o UserKnownHostsFile={known_hosts} -i {key}");
                 command = ground.command(Path::new("sh"), &dirs);
                 command.args(["-c", line]).arg(&self.program).arg(file).arg(&answers).args([&forks_text, &options]);
@@ -184,11 +183,8 @@ impl Peer {
             Kind::AnsibleRaw | Kind::AnsibleSetup => {
                 command.args(["all", "-f", &forks_text, "-i"]).arg(hosts.dir.join("ansible.yml"));
                 if self.kind == Kind::AnsibleRaw {
-                    // raw has no stdin for the host.
-                    let question = String::from_utf8_lossy(&Ground::question()?).into_owned();
-                    let question = shlex::try_quote(&question).map_err(|error| error.to_string())?.into_owned();
-                    let asked = format!("printf %s {question} | {}", Ground::asked()?);
-                    command.args(["-m", "raw", "-a", &serde_json::json!({ "_raw_params": asked }).to_string()]);
+                    let asked = serde_json::json!({ "_raw_params": Ground::asked()? }).to_string();
+                    command.args(["-m", "raw", "-a", &asked]);
                 } else {
                     command.args(["-m", "setup"]);
                     // The system's own: what is found first in a login's path may be a version manager's stand-in.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use factory::remote::probe;
+use factory::remote::probe::{self, Program, Request};
 use factory::ssh::config::Wanted;
 use factory::ssh::exec::Command;
 use factory::ssh::{Fleet, Options};
@@ -157,9 +157,8 @@ async fn warm(ground: &Ground, near: &Hosts, far: &Hosts, open_ahead: bool, road
             ..Wanted::default()
         };
         for round in 0..6 {
-            let stdin = Ground::question()?;
-            let command =
-                Command { script: probe::script(), stdin, timeout: Duration::from_secs(20), max_output: 1 << 20 };
+            let Program { script, stdin } = Request::default().program().map_err(|error| error.to_string())?;
+            let command = Command { script: &script, stdin, timeout: Duration::from_secs(20), max_output: 1 << 20 };
             let before: u32 = road.trips();
             let began = Instant::now();
             let output = fleet.exec(&wanted, command).await.map_err(|failed| failed.to_string())?;

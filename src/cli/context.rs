@@ -152,6 +152,8 @@ impl Context {
             keepalive_max: ssh.keepalive_misses as usize,
             forks: self.global.forks.into(),
             per_sshd: ssh.logins as usize,
+            retries: ssh.retries,
+            channels: ssh.channels as usize,
             ask_passphrase: self.ui.can_ask().then(|| Arc::new(ask) as Ask),
             ..Options::default()
         })

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
 
 use super::context::{Context, reach};
 use super::global::Form;
@@ -14,7 +12,7 @@ use crate::exit::Exit;
 use crate::render::exec::{Lines, Outcome, Step};
 use crate::ssh::exec::Ended;
 use crate::ssh::fleet::{From, Job};
-use crate::ssh::{Fleet, Reach};
+use crate::ssh::{Fleet, Reach, each};
 
 /// Runs a command on hosts, its output prefixed by the host; all hosts finish, failures come last
 #[derive(clap::Args, Debug)]
@@ -44,19 +42,17 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     }
     let bounds = context.bounds(&inventory.settings);
     let fleet = context.fleet(&inventory.settings).await?;
-    let forks = Arc::new(Semaphore::new(bounds.forks.max(1)));
     let (send, mut receive) = unbounded_channel();
-    let mut tasks = JoinSet::new();
-    for host in &hosts {
-        let (reach, name, script) = (reach(host), host.name.clone(), script.clone());
-        let (fleet, forks, send) = (fleet.clone(), Arc::clone(&forks), send.clone());
-        tasks.spawn(async move {
-            let _permit = forks.acquire_owned().await.ok();
+    let ways = hosts.iter().map(|host| (host.name.clone(), reach(host))).collect();
+    let (script, shared): (Arc<str>, Fleet) = (script.into(), fleet.clone());
+    let _tasks = each(ways, bounds.forks, move |(name, reach): (String, Reach)| {
+        let (script, fleet, send) = (Arc::clone(&script), shared.clone(), send.clone());
+        async move {
             let outcome = one(&name, &reach, &script, &fleet, bounds.command, &send).await;
+            fleet.release(&reach);
             let _ = send.send(Step::Ended(name, outcome));
-        });
-    }
-    drop(send);
+        }
+    });
     let mut lines = Lines::new(hosts.iter().map(|host| host.name.clone()), context.ui.form != Form::Text);
     while let Some(step) = receive.recv().await {
         lines.take(step, &context.ui);

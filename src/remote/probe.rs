@@ -1,19 +1,33 @@
 //! The probe: one POSIX sh program, run by one exec of `/bin/sh -c`, that says how a host is.
 //!
-//! The program is fixed text; what varies comes by standard input, for two reasons: any byte but NUL and newline is
-//! safe there, and a text to look for in command lines must not stand in the probe's own.
+//! What varies, the question, stands on its last line: a command with input costs a round trip more than one without,
+//! since OpenSSH's server takes no input before it has answered the command. A text to look for in command lines must not
+//! stand in the probe's own, so the question is written in octal.
 
 mod form;
 mod parse;
 
 pub use parse::{Garbled, Report, parse};
 
+use std::fmt::Write as _;
+
 use crate::error::{Error, Result};
 
-/// The program, the one argument of `/bin/sh -c`. Under dash, bash and BusyBox sh alike; it needs no installed tool of
-/// ours, writes nothing and takes no lock that could disturb another reader.
-pub fn script() -> &'static str {
-    include_str!("probe/probe.sh")
+/// The function that is the program. Under dash, bash and BusyBox sh alike; it needs no installed tool of ours, writes
+/// nothing and takes no lock that could disturb another reader.
+const BODY: &str = include_str!("probe/probe.sh");
+
+/// The longest program with its question on it, in bytes. The command that it becomes may have 120 KiB, and quoting
+/// adds up to a quarter.
+const MAX_SCRIPT: usize = 92 << 10;
+
+/// What makes a host answer a [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The one argument of `/bin/sh -c`.
+    pub script: String,
+    /// Its standard input: empty, but for a question that is too long for a command.
+    pub stdin: Vec<u8>,
 }
 
 /// What to ask of a host.
@@ -35,12 +49,29 @@ impl Default for Request {
 }
 
 impl Request {
-    /// The standard input of the program.
+    /// The program that asks this. It is called on its last line, all of which is one command: a cut copy is a syntax
+    /// error, never half a probe.
     ///
     /// # Errors
     /// A path or text that holds a newline or a NUL could not be told apart there; a relative path, an empty text and an
     /// agent's name with other characters than a name has mean nothing there.
-    pub fn stdin(&self) -> Result<Vec<u8>> {
+    pub fn program(&self) -> Result<Program> {
+        let question = self.question()?;
+        let program = |argument: &str| format!("{BODY}{{ probe{argument}; }} 2>/dev/null 3>/dev/null\n");
+        let mut octal = String::with_capacity(4 * question.len() + 16);
+        for byte in question.bytes() {
+            // Writing to a string cannot fail.
+            let _ = write!(octal, "\\{byte:03o}");
+        }
+        let script = program(&format!(" \"$(printf '{octal}')\""));
+        if script.len() <= MAX_SCRIPT {
+            return Ok(Program { script, stdin: Vec::new() });
+        }
+        Ok(Program { script: program(""), stdin: question.into_bytes() })
+    }
+
+    /// What the program reads.
+    fn question(&self) -> Result<String> {
         let mut lines = vec![format!("home {}", self.home)];
         lines.extend(self.disks.iter().map(|path| format!("disk {path}")));
         lines.extend(self.matches.iter().map(|(agent, text)| format!("match {agent} {text}")));
@@ -62,6 +93,6 @@ impl Request {
                 .help("its name is letters, digits, `.`, `_` and `-`, and its `match` must not be empty"));
         }
         lines.push(String::new());
-        Ok(lines.join("\n").into_bytes())
+        Ok(lines.join("\n"))
     }
 }

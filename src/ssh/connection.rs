@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use russh::client::{self, Handle, Msg};
@@ -20,9 +20,6 @@ use super::target::Target;
 use super::unreached::{Phase, Unreached};
 use super::verify::{Sight, Verifier};
 
-/// The most channels at once on one connection: sshd's MaxSessions is 10.
-const MAX_CHANNELS: usize = 8;
-
 /// Messages of a channel that wait to be read; with 32 KiB each at most 2 MiB a channel.
 const BUFFERED: usize = 64;
 
@@ -35,6 +32,8 @@ pub(crate) struct Making<'a> {
     pub(crate) accept_new: bool,
     pub(crate) keepalive: Duration,
     pub(crate) keepalive_max: usize,
+    /// The most sessions at once.
+    pub(crate) channels: usize,
     pub(crate) files: &'a KeyFiles,
     /// Somebody can be asked for a passphrase.
     pub(crate) ask: bool,
@@ -99,7 +98,7 @@ pub(crate) enum NotBegun {
 impl Connection {
     /// Makes one over `stream`.
     pub(crate) async fn make(stream: impl Stream + 'static, making: Making<'_>) -> Result<Connection, Stop> {
-        let Making { target, deadline, given, .. } = making;
+        let Making { target, channels, deadline, given, .. } = making;
         let unreached = |why| Stop::Failed(Failed::unreached(target, why));
         let wire = Wire::new(stream);
         let (heard, guard, sight) = (wire.heard(), wire.guard(), Sight::default());
@@ -151,8 +150,8 @@ impl Connection {
         }
         Ok(Connection {
             handle,
-            channels: Arc::new(Semaphore::new(MAX_CHANNELS)),
-            width: Mutex::new(MAX_CHANNELS),
+            channels: Arc::new(Semaphore::new(channels)),
+            width: Mutex::new(channels),
             ahead: Mutex::default(),
             added: sight.with(|seen| seen.added.take()),
             sight,
@@ -186,16 +185,20 @@ impl Connection {
         }
         loop {
             let Ok(permit) = Arc::clone(&self.channels).acquire_owned().await else { return Err(NotBegun::Gone) };
+            // The others that were there when it was asked may have ended by the time it says no.
+            let alone = self.channels.available_permits() + 1 >= *self.width();
             match timeout(patience, self.handle.channel_open_session()).await {
                 Ok(Ok(channel)) => return Ok(Open { channel, _permit: permit }),
-                Ok(Err(russh::Error::ChannelOpenFailure(why))) => {
-                    // MaxSessions is lower than ours: wait for one of the others, if there are any.
-                    let mut width = self.width.lock().unwrap_or_else(PoisonError::into_inner);
-                    if *width <= 1 || self.channels.available_permits() + 1 >= *width {
-                        return Err(NotBegun::Denied(format!("a session ({})", words(&why))));
+                Ok(Err(russh::Error::ChannelOpenFailure(why))) if alone => {
+                    return Err(NotBegun::Denied(format!("a session ({})", words(&why))));
+                }
+                Ok(Err(russh::Error::ChannelOpenFailure(_))) => {
+                    // MaxSessions is lower than ours: wait for one of the others.
+                    let mut width = self.width();
+                    if *width > 1 {
+                        *width -= 1;
+                        permit.forget();
                     }
-                    *width -= 1;
-                    permit.forget();
                 }
                 Ok(Err(_)) => return Err(NotBegun::Gone),
                 Err(_) => {
@@ -204,6 +207,10 @@ impl Connection {
                 }
             }
         }
+    }
+
+    fn width(&self) -> MutexGuard<'_, usize> {
+        self.width.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a session for the next command, unless there is one.

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OnceCell, Semaphore};
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use super::config::{Asker, Wanted};
 use super::connection::{Connection, NotBegun};
@@ -54,6 +55,7 @@ struct Inner {
     lookups: Semaphore,
     prompts: tokio::sync::Mutex<()>,
     accepted: Mutex<Vec<Accepted>>,
+    goodbyes: Mutex<JoinSet<()>>,
 }
 
 /// Known host keys, and the state that their files had then.
@@ -85,6 +87,7 @@ impl Fleet {
             lookups: Semaphore::new(LOOKUPS),
             prompts: tokio::sync::Mutex::default(),
             accepted: Mutex::default(),
+            goodbyes: Mutex::default(),
             options,
         })))
     }
@@ -179,6 +182,34 @@ impl Fleet {
         self.0.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Lets go of a host that is not needed again: goodbye is said in the background, at most a second, unless somebody
+    /// else uses the connection or goes through it to another host. A later command connects anew. Who sweeps over many
+    /// hosts calls it after each, since a connection costs 100 KB.
+    ///
+    /// To be called inside the runtime.
+    pub fn release(&self, reach: &Reach) {
+        let Reach::Ssh(wanted) = reach else { return };
+        self.0.targets.lock().unwrap_or_else(PoisonError::into_inner).remove(wanted);
+        let mut connections = Vec::new();
+        {
+            let mut slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            let routes: Vec<_> = slots.keys().filter(|route| route.last() == Some(wanted)).cloned().collect();
+            for route in routes {
+                let shared = slots.keys().any(|other| other.len() > route.len() && other.starts_with(&route));
+                // Who waits for it, or is about to, has it too.
+                if !shared && slots.get(&route).is_some_and(|slot| Arc::strong_count(slot) == 1) {
+                    let slot = slots.remove(&route).and_then(Arc::into_inner);
+                    connections.extend(slot.and_then(|slot| slot.into_inner().connection).and_then(Arc::into_inner));
+                }
+            }
+        }
+        let mut goodbyes = self.0.goodbyes.lock().unwrap_or_else(PoisonError::into_inner);
+        while goodbyes.try_join_next().is_some() {}
+        for connection in connections {
+            goodbyes.spawn(async move { connection.close(GOODBYE).await });
+        }
+    }
+
     /// Says goodbye to all hosts, at most a second in all, and ends every connection, also those of hosts that do not
     /// answer. Without it connections end when the last clone goes.
     pub async fn close(self) {
@@ -198,7 +229,7 @@ impl Fleet {
         let deepest = routes.iter().map(|(length, _)| *length).max().unwrap_or_default();
         let until = Instant::now() + GOODBYE;
         for length in (1..=deepest).rev() {
-            let mut goodbyes = tokio::task::JoinSet::new();
+            let mut goodbyes = JoinSet::new();
             for (_, connection) in routes.extract_if(.., |(have, _)| *have == length) {
                 goodbyes.spawn(async move {
                     connection.close(until.saturating_duration_since(Instant::now())).await;
@@ -206,6 +237,8 @@ impl Fleet {
             }
             while goodbyes.join_next().await.is_some() {}
         }
+        let mut released = std::mem::take(&mut *self.0.goodbyes.lock().unwrap_or_else(PoisonError::into_inner));
+        let _ = timeout_at(until, async { while released.join_next().await.is_some() {} }).await;
     }
 
     fn prepare_next(&self, connection: &Arc<Connection>) {

@@ -7,13 +7,15 @@
 //!
 //! [`fleet`] runs commands over connections that it makes, shares and keeps; [`login`] is how it logs in, [`failed`] why
 //! a command was not begun. Beneath it: `connection` is one, `verify` decides about its host key in the middle of it,
-//! `session` is one command on it, `jump` the hosts on the way, `gate` how many are in the making.
+//! `session` is one command on it, `jump` the hosts on the way, `gate` how many are in the making. [`each`] does the same
+//! work for many hosts.
 
 mod algorithms;
 pub(crate) mod base64;
 pub mod config;
 mod connection;
 pub(crate) mod dial;
+mod each;
 pub mod exec;
 pub mod failed;
 pub mod fleet;
@@ -30,6 +32,7 @@ pub mod trust;
 pub mod unreached;
 mod verify;
 
+pub use each::each;
 pub use failed::Failed;
 pub use fleet::{Fleet, Options};
 pub use known_hosts::{KnownHosts, Verdict};

@@ -80,7 +80,7 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
     let mut refusals = Vec::new();
     let mut hosts = Vec::with_capacity(order.len());
     let decide_one = |answer: Answer| {
-        let Answer { sample, seconds, login } = answer;
+        let Answer { sample, seconds, login, .. } = answer;
         debug!(host = sample.host, seconds, missing = sample.missing, "answered");
         let refusal = memory.refusals.get(&sample.host);
         refusals.extend(refusals::next(refusal, &sample.host, &login, sample.at, wake.waits));
@@ -125,7 +125,10 @@ pub async fn probe(
     report(&Progress::Begun { hosts: targets.len() });
     sweep(targets, fleet, bounds, |seen| match seen {
         Seen::Asked(host) => report(&Progress::Asked { host }),
-        Seen::Answer(answer) => tell(*answer),
+        Seen::Answer(answer) => {
+            fleet.release(&answer.reach);
+            tell(*answer);
+        }
     })
     .await;
     report(&Progress::Ended);

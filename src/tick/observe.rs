@@ -1,17 +1,13 @@
 //! Looks at every host at once, each within its own bounds: a dead one costs its time-out, never the tick.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-
-use crate::remote::probe::{Request, parse, script};
+use crate::remote::probe::{Program, Request, parse};
 use crate::remote::sample::{Heard, Sample};
 use crate::ssh::exec::{Command, Ended, Output};
-use crate::ssh::{Failed, Fleet, Reach};
+use crate::ssh::{Failed, Fleet, Reach, each};
+use jiff::Timestamp;
 
 /// A probe's answer is a few KiB; more is a host gone mad.
 const MAX_ANSWER: usize = 1 << 20;
@@ -58,6 +54,8 @@ pub struct Answer {
     pub seconds: f64,
     /// How the login went.
     pub login: Login,
+    /// How it is reached, for who has more to do there; who has not calls [`Fleet::release`].
+    pub reach: Reach,
 }
 
 /// How a login went.
@@ -83,26 +81,23 @@ pub enum Seen {
 /// exactly one answer.
 pub async fn sweep(targets: Vec<Target>, fleet: &Fleet, bounds: Bounds, mut tell: impl FnMut(Seen)) {
     let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
-    let forks = Arc::new(Semaphore::new(bounds.forks.max(1)));
-    let mut tasks = JoinSet::new();
     let deadline = tokio::time::Instant::now() + bounds.sweep;
-    let mut out: HashSet<String> = targets.iter().map(|target| target.name.clone()).collect();
-    for target in targets {
-        let (send, forks, fleet) = (send.clone(), Arc::clone(&forks), fleet.clone());
-        tasks.spawn(async move {
-            // The semaphore is never closed; a task without a permit would only be one too many.
-            let _permit = forks.acquire_owned().await.ok();
+    let mut out: HashMap<String, Reach> =
+        targets.iter().map(|target| (target.name.clone(), target.reach.clone())).collect();
+    let fleet = fleet.clone();
+    let mut tasks = each(targets, bounds.forks, move |target: Target| {
+        let (send, fleet) = (send.clone(), fleet.clone());
+        async move {
             let _ = send.send(Seen::Asked(target.name.clone()));
             let began = Instant::now();
             let (sample, login) = match ask(&target, &fleet, bounds.command).await {
                 Ok(sample) => (sample, Login::Fine),
                 Err((why, login)) => (Sample::missing(&target.name, Timestamp::now(), why), login),
             };
-            let answer = Answer { sample, seconds: began.elapsed().as_secs_f64(), login };
+            let answer = Answer { sample, seconds: began.elapsed().as_secs_f64(), login, reach: target.reach };
             let _ = send.send(Seen::Answer(Box::new(answer)));
-        });
-    }
-    drop(send);
+        }
+    });
     while let Ok(Some(seen)) = tokio::time::timeout_at(deadline, receive.recv()).await {
         if let Seen::Answer(answer) = &seen {
             out.remove(&answer.sample.host);
@@ -110,10 +105,11 @@ pub async fn sweep(targets: Vec<Target>, fleet: &Fleet, bounds: Bounds, mut tell
         tell(seen);
     }
     tasks.shutdown().await;
-    for name in out {
+    for (name, reach) in out {
         let why = format!("no answer when the sweep ended after {} s", bounds.sweep.as_secs());
         let sample = Sample::missing(name, Timestamp::now(), why);
-        tell(Seen::Answer(Box::new(Answer { sample, seconds: bounds.sweep.as_secs_f64(), login: Login::Untried })));
+        let seconds = bounds.sweep.as_secs_f64();
+        tell(Seen::Answer(Box::new(Answer { sample, seconds, login: Login::Untried, reach })));
     }
 }
 
@@ -122,9 +118,9 @@ async fn ask(target: &Target, fleet: &Fleet, timeout: Duration) -> Result<Sample
     if let Some(why) = still_barred(target, fleet).await {
         return Err((why, Login::Untried));
     }
-    let stdin = target.request.stdin().map_err(|error| (error.to_string(), Login::Untried))?;
+    let Program { script, stdin } = target.request.program().map_err(|error| (error.to_string(), Login::Untried))?;
     let (sent, began) = (Timestamp::now(), Instant::now());
-    let command = Command { script: script(), stdin, timeout, max_output: MAX_ANSWER };
+    let command = Command { script: &script, stdin, timeout, max_output: MAX_ANSWER };
     let output = fleet.run(&target.reach, command).await.map_err(|failed| {
         let login = match &failed {
             Failed::Refused(refused) => Login::Refused(refused.id.clone()),

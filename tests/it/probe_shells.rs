@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use factory::remote::probe::{self, Garbled, Report, Request};
+use factory::remote::probe::{self, Garbled, Program, Report, Request};
+use factory::ssh::exec;
 
 /// The shells that are installed here, each as the words that run a program text.
 fn shells() -> Vec<Vec<&'static str>> {
@@ -21,11 +22,13 @@ fn shells() -> Vec<Vec<&'static str>> {
 
 /// Runs the program under one shell.
 fn run(shell: &[&str], request: &Request, change: impl FnOnce(&mut Command)) -> Vec<u8> {
+    let Program { script, stdin } = request.program().unwrap();
     let mut command = Command::new(shell[0]);
-    command.args(&shell[1..]).arg(probe::script()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(&shell[1..]).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     change(&mut command);
     let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(&request.stdin().unwrap()).unwrap();
+    // A program that was told all does not read.
+    let _ = child.stdin.take().unwrap().write_all(&stdin);
     let output = child.wait_with_output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && errors.is_empty(), "{shell:?}: {} {errors}", output.status);
@@ -144,10 +147,11 @@ fn the_home_is_expanded_on_the_host() {
 
 #[test]
 fn a_question_that_was_cut_off_is_refused() {
+    let script = too_long().program().unwrap().script;
     for shell in shells() {
         for stdin in ["", "home ~\nmatch dev x", "home ~\nen"] {
             let mut command = Command::new(shell[0]);
-            command.args(&shell[1..]).arg(probe::script()).stdin(Stdio::piped()).stdout(Stdio::piped());
+            command.args(&shell[1..]).arg(&script).stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut child = command.spawn().unwrap();
             child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
             let output = child.wait_with_output().unwrap();
@@ -157,34 +161,62 @@ fn a_question_that_was_cut_off_is_refused() {
     }
 }
 
+/// A question that no command can hold.
+fn too_long() -> Request {
+    let matches = (0..1000).map(|i| ("dev".into(), format!("no such command line {i:09}"))).collect();
+    Request { matches, ..Request::default() }
+}
+
+#[test]
+fn a_question_too_long_for_a_command_goes_by_stdin() {
+    for shell in shells() {
+        let report = ask(&shell, &too_long(), |_| ());
+        assert_eq!(report.running.unwrap()["dev"], 0, "{shell:?}");
+        assert!(report.runs.is_some());
+    }
+    // As long as it may be it can still be sent.
+    let mut request = too_long();
+    while !request.program().unwrap().stdin.is_empty() {
+        request.matches.pop();
+    }
+    assert!(request.matches.len() > 100, "{}", request.matches.len());
+    let line = exec::line(request.program().unwrap().script.as_bytes()).unwrap();
+    assert!(line.len() > 90 << 10, "{}", line.len());
+    assert_eq!(ask(&["/bin/sh", "-c"], &request, |_| ()).running.unwrap()["dev"], 0);
+}
+
 #[test]
 fn a_cut_program_is_no_program() {
-    let script = probe::script();
-    assert!(script.len() < 16 << 10, "it is sent with every probe");
-    assert!(script.is_ascii());
-    let request = Request::default().stdin().unwrap();
-    for cut in (0..script.len() - 40).step_by(331) {
-        let mut command = Command::new("/bin/sh");
-        command.arg("-c").arg(&script[..cut]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let _ = child.stdin.take().unwrap().write_all(&request);
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(output.stdout, b"", "cut at {cut}");
+    for request in [Request::default(), too_long()] {
+        let Program { script, stdin } = request.program().unwrap();
+        assert!(stdin.is_empty() == (request == Request::default()));
+        assert!(script.len() < 16 << 10, "it is sent with every probe");
+        assert!(script.is_ascii());
+        let call = script.trim_end().rfind('\n').unwrap() + 1;
+        let whole = script.rfind('}').unwrap();
+        for cut in (0..call).step_by(331).chain(call..=whole) {
+            let mut command = Command::new("/bin/sh");
+            command.arg("-c").arg(&script[..cut]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut child = command.spawn().unwrap();
+            let _ = child.stdin.take().unwrap().write_all(&stdin);
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(output.stdout, b"", "cut at {cut}");
+        }
     }
 }
 
 #[test]
 fn a_request_that_cannot_be_told_apart_is_refused() {
     let of = |home: &str, agent: &str, text: &str| {
-        Request { home: home.into(), disks: vec![], matches: vec![(agent.into(), text.into())] }.stdin()
+        Request { home: home.into(), disks: vec![], matches: vec![(agent.into(), text.into())] }.program()
     };
-    assert_eq!(
-        String::from_utf8(of("~/.factory", "dev", "dev-agent.sh 12").unwrap()).unwrap(),
-        "home ~/.factory\nmatch dev dev-agent.sh 12\nend\n"
-    );
+    let long = too_long().program().unwrap();
+    assert!(String::from_utf8(long.stdin).unwrap().starts_with("home ~/.factory\nmatch dev no such command line 0"));
+    let script = of("~/.factory", "dev", "dev-agent.sh 12").unwrap().script;
+    assert!(!script.contains("dev-agent") && script.contains(r"\144\145\166\055\141"), "in octal alone");
     for path in ["", "relative", "~user/x", "./x"] {
         assert!(of(path, "dev", "x").is_err(), "{path}");
-        assert!(Request { disks: vec![path.into()], ..Request::default() }.stdin().is_err(), "{path}");
+        assert!(Request { disks: vec![path.into()], ..Request::default() }.program().is_err(), "{path}");
     }
     for (home, agent, text) in [
         ("/a\nend", "dev", "x"),
@@ -266,10 +298,40 @@ fn runs_are_counted_once_a_tree_and_never_the_probe_itself() {
 }
 
 #[test]
+fn what_stands_in_command_lines_of_probes_alone_is_nowhere() {
+    let unique = format!("found-in-no-process-{}", std::process::id());
+    // Words of the program itself, and of a question as it is written there.
+    let texts = [
+        unique.as_str(),
+        "factory-probe 1",
+        "is not printed: a missing line",
+        "wrapper.lock",
+        "\\145\\156",
+        "*",
+        "$(:)",
+    ];
+    let matches = texts.iter().enumerate().map(|(i, text)| (format!("a{i}"), (*text).into())).collect();
+    let request = Request { matches, ..Request::default() };
+    let script = request.program().unwrap().script;
+    for shell in shells() {
+        // Two shells around the probe hold its program, in a session that is nobody's, as some login shells do; and
+        // another probe looks at the same time.
+        let around = "\"$@\" & \"$@\" >/dev/null; wait $!";
+        let outer = ["--wait", "sh", "-c", around, "sh", "sh", "-c", "\"$@\"; exit $?", "sh"];
+        let output =
+            Command::new("setsid").args(outer).args(&shell).arg(&script).stdin(Stdio::null()).output().unwrap();
+        let report = probe::parse(&output.stdout).unwrap();
+        let counts: Vec<u64> = report.running.unwrap().into_values().collect();
+        assert_eq!(counts[..5], [0; 5], "{shell:?}");
+        assert_eq!(counts.len(), texts.len());
+    }
+}
+
+#[test]
 fn a_disk_that_never_answers_costs_seconds_and_is_unknown() {
     let dir = tempfile::tempdir().unwrap();
     let df = dir.path().join("df");
-    std::fs::write(&df, "#!/bin/sh\ncase $3 in /dead*) exec sleep 60 ;; esac\nPATH=${PATH#*:} exec df \"$@\"\n")
+    std::fs::write(&df, "#!/bin/sh\ncase $* in */dead*) exec sleep 60 ;; esac\nPATH=${PATH#*:} exec df \"$@\"\n")
         .unwrap();
     std::fs::set_permissions(&df, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
@@ -284,6 +346,49 @@ fn a_disk_that_never_answers_costs_seconds_and_is_unknown() {
     let known: Vec<bool> = report.disks.unwrap().iter().map(|disk| disk.free.is_some()).collect();
     assert_eq!(known, [false, true, false, false]);
     assert!(report.runs.is_some());
+}
+
+#[test]
+fn each_path_has_its_own_numbers_whatever_the_others_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let full = |path: &str| rustix::fs::statvfs(path).map(|fs| (fs.f_blocks * fs.f_frsize, fs.f_files)).unwrap();
+    let there = ["/dev", "/", "/proc", "/dev/shm", "/"].map(String::from).to_vec();
+    let mut some = there.clone();
+    some.insert(1, dir.path().join("missing").to_str().unwrap().into());
+    // BusyBox's df may not know inodes, and others may fail in other ways.
+    let stubborn = "#!/bin/sh\ncase $1 in -Pi) exit 1 ;; esac\nPATH=${PATH#*:} exec df \"$@\"\n";
+    let short = "#!/bin/sh\nPATH=${PATH#*:} df \"$@\" | sed 2d\n";
+    for (df, inodes) in [(None, true), (Some(stubborn), false), (Some(short), false)] {
+        let path = dir.path().join("df");
+        let _ = std::fs::remove_file(&path);
+        if let Some(text) = df {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let paths = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+        for (shell, disks) in shells().into_iter().flat_map(|shell| [(shell.clone(), &there), (shell, &some)]) {
+            // It has a df of its own.
+            if df.is_some() && shell[0] == "busybox" {
+                continue;
+            }
+            let request = Request { disks: disks.clone(), ..Request::default() };
+            let report = ask(&shell, &request, |command| {
+                command.env("PATH", &paths);
+            });
+            let seen = report.disks.unwrap();
+            for (disk, path) in seen.iter().zip(disks) {
+                assert_eq!(&disk.path, path, "{shell:?}");
+                let known = df != Some(short) && Path::new(path).exists();
+                assert_eq!(disk.total, known.then(|| full(path).0), "{shell:?} {path} {df:?}");
+                if !inodes || !known {
+                    assert_eq!(disk.inodes_total, None, "{shell:?} {path} {df:?}");
+                } else if let Some(total) = disk.inodes_total {
+                    assert_eq!(total, full(path).1, "{shell:?} {path}");
+                }
+            }
+            assert_eq!(seen.len(), disks.len());
+        }
+    }
 }
 
 /// Runs the probe with a home made by `make`, in the shell given.

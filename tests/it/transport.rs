@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use factory::remote::probe::{Program, Request};
 use factory::ssh::config::Wanted;
 use factory::ssh::exec::{Command, Ended, Output};
 use factory::ssh::fleet::{From, Job};
-use factory::ssh::{Failed, Fleet, Options};
+use factory::ssh::{Failed, Fleet, Options, Reach};
 
 use crate::sshd::{self, Sshd};
 
@@ -269,6 +270,72 @@ fn a_server_with_fewer_sessions_is_waited_for() {
     assert!(shown(&failed).contains("MaxSessions"), "{}", shown(&failed));
 }
 
+/// How many of 6 commands at once ran beside each other at most.
+fn beside(room: &Room, channels: usize) -> usize {
+    wait(async {
+        let fleet = Fleet::new(Options { channels, ..room.options() }).await.unwrap();
+        let running = (0..6).map(|i| {
+            let fleet = fleet.clone();
+            let script = format!("d=~/beside.{i}; mkdir $d; sleep 0.3; ls -d ~/beside.* | wc -l; sleep 0.3; rmdir $d");
+            async move { begun(sh(&fleet, &script).await).stdout }
+        });
+        let told = running.collect::<tokio::task::JoinSet<_>>().join_all().await;
+        told.iter().map(|text| String::from_utf8_lossy(text).trim().parse::<usize>().unwrap()).max().unwrap()
+    })
+}
+
+#[test]
+fn a_connection_has_as_many_sessions_as_it_may() {
+    let Some(room) = Room::new("`ssh.channels`", "") else { return };
+    assert_eq!(beside(&room, 1), 1);
+    assert!((2..=3).contains(&beside(&room, 3)));
+}
+
+#[test]
+fn connecting_is_tried_again_as_often_as_it_may() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let callers = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&callers);
+    // It hangs up at once, as sshd does to those beyond MaxStartups.
+    std::thread::spawn(move || listener.incoming().flatten().for_each(|_| _ = counted.fetch_add(1, Ordering::SeqCst)));
+    let home = tempfile::tempdir().unwrap();
+    for retries in [0, 2] {
+        let before = callers.load(Ordering::SeqCst);
+        wait(async {
+            let home = Some(home.path().to_owned());
+            let fleet = Fleet::new(Options { retries, home, ..Options::default() }).await.unwrap();
+            let wanted = Wanted { host: Some("127.0.0.1".into()), port: Some(port), ..web() };
+            let failed = fleet.exec(&wanted, command("true")).await.unwrap_err();
+            assert!(matches!(failed, Failed::Unreached(_)), "{failed:?}");
+        });
+        assert_eq!(callers.load(Ordering::SeqCst) - before, retries as usize + 1);
+    }
+}
+
+#[test]
+fn a_host_that_is_released_is_left_and_can_be_asked_again() {
+    let Some(room) = Room::new("releasing a host", "") else { return };
+    wait(async {
+        let fleet = room.fleet().await;
+        let reach = Reach::Ssh(web());
+        fleet.release(&reach);
+        let first = begun(sh(&fleet, "echo $SSH_CONNECTION").await).stdout;
+        assert_eq!(begun(sh(&fleet, "echo $SSH_CONNECTION").await).stdout, first);
+        let (slow, other) = (fleet.clone(), fleet.clone());
+        let running = tokio::spawn(async move { begun(sh(&slow, "sleep 0.5; echo whole").await).stdout });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        other.release(&reach);
+        assert_eq!(running.await.unwrap(), b"whole\n", "who still uses it is not cut off");
+        all_gone().await;
+        let second = begun(sh(&fleet, "echo $SSH_CONNECTION").await).stdout;
+        assert_ne!(second, first, "a connection of its own");
+        fleet.release(&reach);
+        all_gone().await;
+        fleet.close().await;
+    });
+}
+
 #[test]
 fn text_of_the_login_shell_stands_around_and_changes_nothing() {
     // Whatever the shell's own files print comes first; the status stays that of the command.
@@ -362,27 +429,67 @@ fn pass_on(mut from: TcpStream, mut into: TcpStream, turn: &Mutex<()>, counting:
     let _ = into.shutdown(Shutdown::Both);
 }
 
+/// Asks the host by the probe, as a sweep does, and gives the count of the agent `a`, which is known by `text`.
+async fn probe(fleet: &Fleet, wanted: &Wanted, text: &str) -> u64 {
+    let request = Request { matches: vec![("a".into(), text.into())], ..Request::default() };
+    let Program { script, stdin } = request.program().unwrap();
+    let command = Command { script: &script, stdin, timeout: LONG, max_output: 1 << 20 };
+    let output = begun(fleet.exec(wanted, command).await);
+    assert_eq!(output.ended, Ended::Exited(0));
+    let report = factory::remote::probe::parse(&output.stdout).unwrap();
+    assert!(report.uptime_s.is_some() && report.runs.is_some());
+    report.running.unwrap()["a"]
+}
+
 #[test]
-fn a_cold_command_costs_eight_round_trips_and_a_warm_one_two() {
+fn a_probe_over_ssh_does_not_find_itself() {
+    // A login shell that becomes the probe, and others that stay above it with its program in their arguments.
+    let stays = |shell: &str| format!("ForceCommand {shell} -c \"( $SSH_ORIGINAL_COMMAND ); exit \\$?\"; exit $?");
+    for more in [String::new(), stays("bash"), stays("dash"), stays("busybox sh")] {
+        let Some(room) = Room::new("the probe over SSH", &more) else { return };
+        wait(async {
+            let fleet = room.fleet().await;
+            let unique = format!("in-no-process-at-all-{}", std::process::id());
+            for text in [&unique, "is not printed: a missing line", "\\145\\156"] {
+                assert_eq!(probe(&fleet, &web(), text).await, 0, "{text} {more}");
+            }
+            let there = std::process::Command::new("setsid").args(["sleep", "60.0625"]).spawn();
+            let mut there = there.unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let found = probe(&fleet, &web(), "sleep 60.0625").await;
+            let _ = (there.kill(), there.wait());
+            assert!(found > 0, "what is there is found");
+        });
+    }
+}
+
+#[test]
+fn a_cold_probe_costs_eight_round_trips_and_a_warm_one_two() {
     let Some(room) = Room::new("counting round trips", "") else { return };
     let turns = Turns::start(room.server.port);
     let key = sshd::public(&room.path("host.pub")).to_openssh().unwrap();
     std::fs::write(room.path("known_hosts"), format!("[127.0.0.1]:{} {key}\n", turns.port)).unwrap();
-    for (open_ahead, warm) in [(false, 2), (true, 1)] {
-        wait(async {
-            let wanted = Wanted { port: Some(turns.port), ..web() };
-            let fleet = Fleet::new(Options { open_ahead, ..room.options() }).await.unwrap();
-            let before = turns.settled();
-            assert!(begun(fleet.exec(&wanted, command("true")).await).succeeded());
-            let cold = turns.now() - before;
-            assert!(cold <= 8, "{cold} round trips");
-            // Lets what nobody waits for go through, with the runtime at work.
-            tokio::time::sleep(Turns::SILENCE * 10).await;
-            let before = turns.now();
-            assert!(begun(fleet.exec(&wanted, command("true")).await).succeeded());
-            assert_eq!(turns.now() - before, warm, "ahead: {open_ahead}");
-        });
-    }
+    // A busy machine makes pauses that look like turns, and so adds some; nothing takes any away.
+    let fewest =
+        |open_ahead| (0..3).map(|_| trips(&room, &turns, open_ahead)).reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)));
+    assert_eq!(fewest(false), Some((8, 2)));
+    assert_eq!(fewest(true).unwrap().1, 1);
+}
+
+/// The round trips of a probe that has to connect, and of one after it.
+fn trips(room: &Room, turns: &Turns, open_ahead: bool) -> (usize, usize) {
+    wait(async {
+        let wanted = Wanted { port: Some(turns.port), ..web() };
+        let fleet = Fleet::new(Options { open_ahead, ..room.options() }).await.unwrap();
+        let before = turns.settled();
+        assert_eq!(probe(&fleet, &wanted, "in no process at all").await, 0);
+        let cold = turns.now() - before;
+        // Lets what nobody waits for go through, with the runtime at work.
+        tokio::time::sleep(Turns::SILENCE * 10).await;
+        let before = turns.now();
+        assert_eq!(probe(&fleet, &wanted, "in no process at all").await, 0);
+        (cold, turns.now() - before)
+    })
 }
 
 #[test]

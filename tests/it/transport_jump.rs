@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use factory::ssh::config::Wanted;
-use factory::ssh::{Failed, Unreached};
+use factory::ssh::{Failed, Reach, Unreached};
 
 use crate::sshd::{self, Sshd};
 use crate::transport::{Room, begun, command, shown, wait};
@@ -90,6 +90,28 @@ fn two_hops_lead_to_the_host_and_are_shared() {
             assert_eq!(connections(server.port), 1, "{name}");
         }
         assert_eq!(connections(hops.room.server.port), 12);
+        fleet.close().await;
+        crate::transport::all_gone().await;
+    });
+}
+
+#[test]
+fn a_hop_that_is_released_carries_who_goes_through_it() {
+    let Some(hops) = Hops::new("releasing a jump host") else { return };
+    wait(async {
+        let fleet = hops.room.fleet().await;
+        let [outer, web, other] = ["outer", "web-1", "web-2"].map(Wanted::named);
+        let ask = async |wanted: &Wanted| begun(fleet.exec(wanted, command("echo $SSH_CONNECTION")).await).stdout;
+        let first = ask(&web).await;
+        fleet.release(&Reach::Ssh(outer));
+        assert_eq!(ask(&web).await, first, "it still stands");
+        fleet.release(&Reach::Ssh(web.clone()));
+        ask(&other).await;
+        assert_ne!(ask(&web).await, first);
+        assert_eq!(connections(hops.outer.port), 1, "the hops stay for the others");
+        for wanted in [web, other] {
+            fleet.release(&Reach::Ssh(wanted));
+        }
         fleet.close().await;
         crate::transport::all_gone().await;
     });

@@ -10,7 +10,7 @@ import asyncssh
 async def main():
     hosts, out, user, key, known_hosts, forks = sys.argv[1:]
     hosts, out = pathlib.Path(hosts), pathlib.Path(out)
-    asked, question = (hosts / "asked").read_text(), (hosts / "question").read_text()
+    asked = (hosts / "asked").read_text()
     limit = asyncio.Semaphore(int(forks))
 
     async def one(name, port):
@@ -19,7 +19,7 @@ async def main():
                 "127.0.0.1", port=int(port), username=user, client_keys=[key], known_hosts=known_hosts,
                 config=None, agent_path=None, kex_algs=["curve25519-sha256"],
             ) as connection:
-                result = await connection.run(asked, input=question)
+                result = await connection.run(asked, stdin=asyncssh.DEVNULL)
             (out / name).write_text(result.stdout)
 
     pairs = [line.split() for line in (hosts / "hosts.txt").read_text().splitlines()]

@@ -12,14 +12,10 @@ client = ParallelSSHClient(
     ["127.0.0.1"] * len(pairs), user=user, pkey=key, allow_agent=False, pool_size=int(forks),
     host_config=[HostConfig(port=int(port)) for _, port in pairs],
 )
-question = (hosts / "question").read_text()
 outputs = client.run_command((hosts / "asked").read_text(), stop_on_errors=False)
 for (name, _), output in zip(pairs, outputs):
     if output.exception:
         print(repr(output.exception), file=sys.stderr)
-        continue
-    output.stdin.write(question)
-    output.stdin.flush()
 for (name, _), output in zip(pairs, outputs):
     if not output.exception:
         (out / name).write_text("".join(line + "\n" for line in output.stdout))

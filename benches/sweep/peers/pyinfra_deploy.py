@@ -5,7 +5,4 @@ import pathlib
 from pyinfra.operations import server
 
 hosts = pathlib.Path(os.environ["SWEEP_HOSTS"])
-server.shell(
-    name="probe", commands=[(hosts / "asked").read_text()],
-    _stdin=(hosts / "question").read_text().splitlines(),
-)
+server.shell(name="probe", commands=[(hosts / "asked").read_text()])

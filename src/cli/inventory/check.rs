@@ -1,12 +1,10 @@
 //! `factory inventory check`: what is wrong, in the files, on the hosts, with the repos.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::super::context::{Context, reach};
 use super::super::global::Form;
@@ -18,10 +16,10 @@ use crate::inventory::cross::shared_logins;
 use crate::inventory::hosts::Host;
 use crate::inventory::secret::Access;
 use crate::inventory::units::Bytes;
-use crate::remote::check::{Found, SCRIPT, parse};
+use crate::remote::check::{Found, parse, script};
 use crate::render::table::{Field, Sheet, count};
 use crate::ssh::exec::{Command, Ended};
-use crate::ssh::{Failed, Fleet, Reach};
+use crate::ssh::{Failed, Fleet, Reach, each};
 use crate::tick::observe::Bounds;
 
 /// Looks for what is wrong: in the files, then on every host, then with every repo
@@ -89,18 +87,22 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
 
 /// Looks at all hosts at once, as many as `--forks` allows.
 async fn hosts(hosts: &[&Host], fleet: &Fleet, bounds: Bounds) -> Vec<Row> {
-    let forks = Arc::new(Semaphore::new(bounds.forks.max(1)));
-    let mut tasks = JoinSet::new();
-    for (index, host) in hosts.iter().enumerate() {
-        let (reach, home, fleet, forks) = (reach(host), host.home.clone(), fleet.clone(), Arc::clone(&forks));
-        let mut row = Row { host: host.name.clone(), ..Row::default() };
-        tasks.spawn(async move {
-            let _permit = forks.acquire_owned().await.ok();
+    let ways = hosts.iter().enumerate().map(|(index, host)| (index, host.name.clone(), host.home.clone(), reach(host)));
+    let (send, mut receive) = unbounded_channel();
+    let fleet = fleet.clone();
+    let _tasks = each(ways.collect(), bounds.forks, move |(index, host, home, reach)| {
+        let (fleet, send) = (fleet.clone(), send.clone());
+        async move {
+            let mut row = Row { host, ..Row::default() };
             look(&mut row, &reach, &home, &fleet, bounds.command).await;
-            (index, row)
-        });
+            fleet.release(&reach);
+            let _ = send.send((index, row));
+        }
+    });
+    let mut rows: Vec<(usize, Row)> = Vec::with_capacity(hosts.len());
+    while let Some(row) = receive.recv().await {
+        rows.push(row);
     }
-    let mut rows: Vec<(usize, Row)> = tasks.join_all().await;
     rows.sort_by_key(|(index, _)| *index);
     rows.into_iter().map(|(_, row)| row).collect()
 }
@@ -120,8 +122,12 @@ impl Row {
 }
 
 async fn look(row: &mut Row, reach: &Reach, home: &str, fleet: &Fleet, timeout: Duration) {
-    let stdin = format!("{home}\n").into_bytes();
-    let output = match fleet.run(reach, Command { script: SCRIPT, stdin, timeout, max_output: 1 << 20 }).await {
+    let script = match script(home) {
+        Ok(script) => script,
+        Err(error) => return row.lacks_error(&error),
+    };
+    let command = Command { script: &script, stdin: Vec::new(), timeout, max_output: 1 << 20 };
+    let output = match fleet.run(reach, command).await {
         Ok(output) => output,
         Err(failed) => {
             // How far it came is what the columns show.

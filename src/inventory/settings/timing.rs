@@ -132,7 +132,7 @@ impl Default for Ssh {
             keepalive: seconds(15),
             keepalive_misses: 3,
             sweep: seconds(45),
-            retries: 2,
+            retries: 7,
             logins: 8,
             channels: 8,
             refused: seconds(900),

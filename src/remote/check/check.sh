@@ -1,10 +1,10 @@
-# What a host lacks before agents can be supervised on it. Reads its home (a line) from stdin; changes nothing.
+# What a host lacks before agents can be supervised on it. Its argument is the home; changes nothing.
 # Answers `key value` lines between `begin` and `end`; what cannot be found out is left out.
 check() {
     LC_ALL=C
     PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin
     export LC_ALL PATH
-    IFS= read -r home || return 64
+    home=$1
     case $home in
         '~') home=$HOME ;;
         '~/'*) home=$HOME/${home#'~/'} ;;
@@ -53,4 +53,3 @@ check() {
     [ -n "$free" ] && echo "home_free_kib $free"
     echo end
 }
-check

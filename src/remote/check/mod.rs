@@ -2,8 +2,18 @@
 
 use std::collections::BTreeMap;
 
-/// The POSIX shell program; it reads one line, the host's `factory_home`, from stdin.
-pub const SCRIPT: &str = include_str!("check.sh");
+use crate::error::{Error, Result};
+
+/// The POSIX shell program that looks, for a host whose `factory_home` is `home`. It reads no input, which would cost a
+/// round trip more.
+///
+/// # Errors
+/// A NUL in `home`.
+pub fn script(home: &str) -> Result<String> {
+    let home = shlex::try_quote(home)
+        .map_err(|_| Error::inventory(format!("the factory_home {home:?} holds a NUL")).help("write it without"))?;
+    Ok(format!("{}\n{{ check {home}; }}\n", include_str!("check.sh")))
+}
 
 /// Less free space than this in `factory_home` and the guard's next write may be its last, in KiB.
 const LITTLE_KIB: u64 = 50 << 10;
@@ -35,9 +45,9 @@ pub struct Found {
     /// Which tools are there.
     pub tools: BTreeMap<String, bool>,
     /// Whether the crontab may be read; the text of the refusal if not.
-    pub crontab: Option<Result<(), String>>,
+    pub crontab: Option<std::result::Result<(), String>>,
     /// Whether halt files can be written; the directory that refuses if not.
-    pub halt: Option<Result<(), String>>,
+    pub halt: Option<std::result::Result<(), String>>,
     /// The kind of file system that the state directory is on, as `stat -f` names it.
     pub home_fs: Option<String>,
     /// What is free on it, in KiB.
@@ -92,7 +102,7 @@ pub fn parse(output: &[u8]) -> Option<Found> {
 }
 
 /// `crontab -l` exits with 1 for "no crontab" too, and BusyBox says that in other words.
-fn crontab(value: &str) -> Result<(), String> {
+fn crontab(value: &str) -> std::result::Result<(), String> {
     let Some(text) = value.strip_prefix("failed") else { return Ok(()) };
     let text = text.trim();
     let none = text.starts_with("no crontab for") || (text.contains("can't open") && text.contains("No such file"));

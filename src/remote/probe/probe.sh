@@ -1,6 +1,7 @@
-# The probe. Reads lines `home PATH`, `disk PATH`, `match AGENT TEXT`, `end`; prints lines `key value`, last `end`.
-# What cannot be read is not printed: a missing line is unknown, never 0.
-# Shell builtins read /proc, since each process started costs as much as all of those reads.
+# The factory probe. Its question, an argument or else stdin, is lines `home PATH`, `disk PATH`, `match AGENT TEXT`,
+# `end`; it prints lines `key value`, last `end`. What cannot be read is not printed: a missing line is unknown, never 0.
+# Shell builtins read /proc, since each process started costs as much as all of those reads. Words are lines throughout,
+# and nothing is a pattern unless `set +f` says so.
 
 # first KEY FILE: the first line of a file
 first() {
@@ -18,9 +19,14 @@ expand() {
   esac
 }
 
-# sysctl KEY FILE: by cat, since a shell that reads byte by byte (dash, BusyBox) gets one digit of a kernel's number
-sysctl() {
-  l=$(cat "$2") && printf '%s %s\n' "$1" "$l"
+# By cat, since a shell that reads byte by byte (dash, BusyBox) gets one digit of a kernel's number. By one, if it finds
+# both.
+kernel() {
+  set -- $(cat /proc/sys/kernel/random/boot_id /proc/sys/kernel/pid_max)
+  [ $# -eq 2 ] || set -- "$(cat /proc/sys/kernel/random/boot_id)" "$(cat /proc/sys/kernel/pid_max)"
+  boot=$1
+  [ "$1" ] && printf 'boot_id %s\n' "$1"
+  [ "$2" ] && printf 'pid_max %s\n' "$2"
 }
 
 clock() {
@@ -29,13 +35,50 @@ clock() {
   printf '%s %s\n' "$1" "$c"
 }
 
-# usage INDEX PATH: df's line of a path, raw, since mount points have spaces. A dead mount answers KILL alone.
-usage() {
-  for o in k i; do
-    l=$(timeout -s KILL 5 df "-P$o" -- "$2" | { IFS= read -r l && IFS= read -r l && printf '%s' "$l"; })
-    [ "$l" ] || return
-    printf 'df_%s %s %s\n' "$o" "$1" "$l"
+# together OPTION PATH...: df's lines of all paths by one call, raw, since mount points have spaces; none at all unless
+# it ended well with one line a path, which come in the order of the paths. A dead mount answers KILL alone.
+together() {
+  o=$1
+  shift
+  l=$(timeout -s KILL 2 df "-P$o" -- "$@") || return
+  p=$#
+  set -- $l
+  [ $# -eq $((p + 1)) ] || return
+  shift
+  i=0
+  for l in "$@"; do
+    printf 'df_%s %s %s\n' "$o" "$i" "$l"
+    i=$((i + 1))
   done
+}
+
+# alone INDEX PATH OPTION...: the same of one path
+alone() {
+  i=$1 p=$2
+  shift 2
+  for o in "$@"; do
+    l=$(timeout -s KILL 5 df "-P$o" -- "$p" | { IFS= read -r l && IFS= read -r l && printf '%s' "$l"; })
+    [ "$l" ] || return
+    printf 'df_%s %s %s\n' "$o" "$i" "$l"
+  done
+}
+
+# usage PATH...: together, and where one path would cost the others their lines each alone, side by side. A dead mount
+# then costs 2 s and 5 s, whatever else there is.
+usage() {
+  if ! together k "$@"; then
+    rest=k${nl}i
+  elif ! together i "$@"; then
+    rest=i
+  else
+    return
+  fi
+  n=0
+  for p in "$@"; do
+    alone "$n" "$p" $rest &
+    n=$((n + 1))
+  done
+  wait
 }
 
 # The order is started, lock, rc: a run that ends while we look is then DONE, never CRASHED. rc is looked for first
@@ -73,24 +116,24 @@ state() {
     case $l in '' | *[!0-9]*) ;; *) s="DONE $l" ;; esac
     return
   fi
-  set -f
   # Word splitting is meant: pid, starttime, boot id, time.
+  IFS=' '
   set -- $started
-  set +f
+  IFS=$nl
   [ $# -eq 4 ] && [ "$boot" ] || return
   s=CRASHED
   [ "$3" = "$boot" ] || s=REBOOTED
 }
 
-# Counts runs per agent. One head and one awk for all processes; an own child and a person's terminal do not count,
-# and a match below a match of the same agent is the same run.
+# Counts runs per agent. One head and one awk for all processes, head's second /dev/null proves them all seen; an own
+# child, any probe and a person's terminal do not count, and a match below a match of the same agent is the same run.
 running() {
   cd /proc && [ -r 1/stat ] || return
   {
     printf '%s\n' "$matches"
-    head -c 4096 /dev/null [0-9]*/cmdline | tr '\000' ' '
-    printf '\n==> 0/cmdline <==\n'
-  } | awk -v self=$$ '
+    set +f
+    exec head -c 4096 /dev/null [0-9]*/cmdline /dev/null
+  } | tr '\000' ' ' | awk -v self=$$ '
     function look(pid,   file, line, text, f) {
       if (pid in parent) return
       parent[pid] = 0; tty[pid] = -1; file = pid "/stat"; text = ""
@@ -110,15 +153,16 @@ running() {
     }
     !table && $0 == "" { table = 1; next }
     !table { i = index($0, " "); agent[++n] = substr($0, 1, i - 1); text[n] = substr($0, i + 1); count[agent[n]] = 0; next }
-    /^==> [0-9]+\/cmdline <==$/ {
-      if (pid) for (i = 1; i <= n; i++) if (index(cmd, text[i])) hit[agent[i], pid] = 1
+    /^==> ([0-9]+\/cmdline|\/dev\/null) <==$/ {
+      if (pid && !index(cmd, "# The factory probe. Its question"))
+        for (i = 1; i <= n; i++) if (index(cmd, text[i])) hit[agent[i], pid] = 1
       pid = substr($2, 1, index($2, "/") - 1); cmd = ""
-      if (pid == 0) whole = 1
+      if (pid == "") ends++
       next
     }
     { cmd = cmd " " $0 }
     END {
-      if (!whole) exit
+      if (ends < 2) exit
       for (key in hit) {
         split(key, part, SUBSEP)
         if (mine(part[1], part[2]) && !below(part[1], part[2])) count[part[1]]++
@@ -135,8 +179,11 @@ probe() {
   unset OMP_NUM_THREADS OMP_THREAD_LIMIT POSIXLY_CORRECT BLOCK_SIZE BLOCKSIZE DF_BLOCK_SIZE CDPATH
   nl='
 '
+  IFS=$nl
+  set -f
   home='' disks='' matches='' asked=''
-  while IFS= read -r line; do
+  [ "$1" ] || set -- "$(cat)"
+  for line in $1; do
     case $line in
     'home '*) home=${line#home } ;;
     'disk '*) disks=$disks${line#disk }$nl ;;
@@ -155,11 +202,9 @@ probe() {
   fi
   clock clock_start
 
-  sysctl boot_id /proc/sys/kernel/random/boot_id
-  boot=$l
+  kernel
   first uptime /proc/uptime
   first loadavg /proc/loadavg
-  sysctl pid_max /proc/sys/kernel/pid_max
   first stat /proc/stat
   memory=
   [ -r /proc/meminfo ] && while IFS= read -r l; do
@@ -194,38 +239,35 @@ probe() {
     ;;
   esac
 
-  i=0
+  set -- /
   if [ "$disks" ]; then
-    set -f
-    IFS=$nl
-    set -- $disks
-    unset IFS
-    set +f
-    for p in "$@"; do
+    set --
+    for p in $disks; do
       expand "$p"
-      printf 'path %s %s\n' "$i" "$at"
-      usage "$i" "$at" &
-      i=$((i + 1))
+      printf 'path %s %s\n' $# "$at"
+      set -- "$@" "$at"
     done
   else
     printf 'path 0 /\n'
-    usage 0 / &
     case $home in /*)
       # A home that is not made yet will lie where the nearest directory above it does.
       printf 'path_home 1 %s\n' "$home"
-      usage 1 "$at" &
+      set -- / "$at"
       ;;
     esac
   fi
-  [ "$matches" ] && (running)
-  wait
+  usage "$@"
+  [ "$matches" ] && running
 
   if [ "$known" ]; then
     first host_id "$home/host-id"
     first fleet "$home/fleet"
     first epoch "$home/epoch"
     i=0
-    for f in "$home"/halt/*; do
+    set +f
+    set -- "$home"/halt/*
+    set -f
+    for f in "$@"; do
       [ -e "$f" ] || continue
       case ${f##*/} in *"$nl"*) continue ;; esac
       printf 'halt %s %s\n' "$i" "${f##*/}"
@@ -237,7 +279,10 @@ probe() {
     done
     if [ ! -e "$home/halt" ] || { [ -r "$home/halt" ] && [ -x "$home/halt" ]; }; then printf 'halts %s\n' "$i"; fi
     i=0
-    for f in "$home"/runs/*; do
+    set +f
+    set -- "$home"/runs/*
+    set -f
+    for f in "$@"; do
       [ -d "$f" ] || continue
       case ${f##*/} in *[!A-Za-z0-9._-]*) continue ;; esac
       state "$f"
@@ -249,6 +294,3 @@ probe() {
   clock clock_end
   printf 'end\n'
 }
-
-# Called on the last line: a cut copy of this program is a syntax error, never half a probe.
-probe 2>/dev/null 3>/dev/null

@@ -22,9 +22,6 @@ use super::super::unreached::Unreached;
 use super::{Accepted, Fleet};
 use crate::error::Result;
 
-/// How often connecting is tried, where another attempt may help at once.
-const TRIES: u32 = 8;
-
 /// The first wait between two attempts; it doubles up to [`MAX_WAIT`], and half of it is chance.
 const WAIT: Duration = Duration::from_millis(100);
 const MAX_WAIT: Duration = Duration::from_secs(2);
@@ -96,7 +93,7 @@ impl Fleet {
                 Err(Stop::Failed(failed)) => {
                     tries += 1;
                     left = left.saturating_sub(spent);
-                    if !failed.transient() || tries >= TRIES || left.is_zero() {
+                    if !failed.transient() || tries > self.0.options.retries || left.is_zero() {
                         return Err(failed);
                     }
                 }
@@ -128,6 +125,7 @@ impl Fleet {
             accept_new: options.accept_new,
             keepalive: options.keepalive,
             keepalive_max: options.keepalive_max,
+            channels: options.channels.max(1),
             files: &self.0.files,
             ask: options.ask_passphrase.is_some(),
             deadline,

@@ -26,6 +26,10 @@ pub struct Options {
     /// How many may be in the making to one sshd (address and port), and through one jump host: beyond 10 that have
     /// not logged in, sshd's default MaxStartups turns callers away.
     pub per_sshd: usize,
+    /// How often connecting is tried again, where that may help at once.
+    pub retries: u32,
+    /// How many commands may run on one connection at once; sshd's default MaxSessions is 10.
+    pub channels: usize,
     /// Take in the key of a host of which none is known, and report it: see [`Fleet::accepted`].
     pub accept_new: bool,
     /// Asks for the passphrases of encrypted keys; without it they are used through the agent alone.
@@ -45,6 +49,8 @@ impl Default for Options {
             keepalive_max: 3,
             forks: 20,
             per_sshd: 8,
+            retries: 7,
+            channels: 8,
             accept_new: false,
             ask_passphrase: None,
             open_ahead: false,
@@ -61,6 +67,8 @@ impl std::fmt::Debug for Options {
             .field("keepalive_max", &self.keepalive_max)
             .field("forks", &self.forks)
             .field("per_sshd", &self.per_sshd)
+            .field("retries", &self.retries)
+            .field("channels", &self.channels)
             .field("accept_new", &self.accept_new)
             .field("ask_passphrase", &self.ask_passphrase.is_some())
             .field("open_ahead", &self.open_ahead)
