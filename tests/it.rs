@@ -7,6 +7,8 @@ mod ansible;
 mod bench_parts;
 #[path = "it/diagnostics.rs"]
 mod diagnostics;
+#[path = "it/guard.rs"]
+mod guard;
 #[path = "it/hostile_yaml.rs"]
 mod hostile_yaml;
 #[path = "it/inventory.rs"]

@@ -1,8 +1,14 @@
 //! The guard: every change to a host is one exec of one POSIX sh program that fences off deposed supervisors, takes the
 //! host's lock, does one thing and notes it.
 
+mod answer;
+mod program;
+
 use super::halt::{HaltFile, HaltLine, Kind};
 use super::sample::{Fence, Run};
+
+pub use answer::{Garbled, parse};
+pub use program::{Program, program};
 
 /// One call of the guard.
 #[derive(Clone, Debug)]
@@ -93,4 +99,53 @@ pub enum Word {
     Fenced,
     /// 78: the host belongs to another fleet; `host adopt`.
     Foreign,
+}
+
+impl Word {
+    /// All words.
+    pub const ALL: [Word; 11] = [
+        Word::Done,
+        Word::Degraded,
+        Word::Usage,
+        Word::Payload,
+        Word::Unfit,
+        Word::Corrupt,
+        Word::Failed,
+        Word::Busy,
+        Word::Stuck,
+        Word::Fenced,
+        Word::Foreign,
+    ];
+
+    /// The word as the guard says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Word::Done => "done",
+            Word::Degraded => "degraded",
+            Word::Usage => "usage",
+            Word::Payload => "payload",
+            Word::Unfit => "unfit",
+            Word::Corrupt => "corrupt",
+            Word::Failed => "failed",
+            Word::Busy => "busy",
+            Word::Stuck => "stuck",
+            Word::Fenced => "fenced",
+            Word::Foreign => "foreign",
+        }
+    }
+
+    /// The exit status that comes with it.
+    pub fn status(self) -> i32 {
+        match self {
+            Word::Done | Word::Degraded => 0,
+            Word::Usage => 64,
+            Word::Payload => 65,
+            Word::Unfit => 69,
+            Word::Corrupt => 70,
+            Word::Failed => 71,
+            Word::Busy | Word::Stuck => 75,
+            Word::Fenced => 77,
+            Word::Foreign => 78,
+        }
+    }
 }
