@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use super::global::Global;
 use crate::error::{Diagnostic, Diagnostics, Error, Level, Result};
+use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::inventory::hosts::{Connection, Host};
 use crate::inventory::locate::{Found, Location, Search, locate};
 use crate::inventory::settings::Settings;
+use crate::journal::{HostRecord, Journal};
 use crate::remote::probe::Request;
+use crate::remote::sample::Sample;
 use crate::render::Ui;
 use crate::ssh::config::Wanted;
 use crate::ssh::fleet::Ask;
@@ -65,7 +68,8 @@ impl Context {
         }
     }
 
-    /// Who this machine is: `--as`, else the one host of the inventory that is reached without SSH, else `solo`.
+    /// Who this machine is: `--as`, else the host that showed this machine's host-id, else the one host of the inventory
+    /// that is reached without SSH, else `solo`.
     ///
     /// # Errors
     /// Exit 3 when `--as` names no host.
@@ -77,10 +81,47 @@ impl Context {
                     .help("`factory inventory list` shows the hosts")),
             };
         }
+        if let Some(name) = self.by_host_id(inventory) {
+            return Ok(name);
+        }
         let mut local = inventory.hosts.iter().filter(|host| host.connection == Connection::Local);
         match (local.next(), local.next()) {
             (Some(host), None) => Ok(host.name.clone()),
             _ => Ok("solo".to_owned()),
+        }
+    }
+
+    /// The host of the inventory whose last sample showed the host-id of this machine.
+    fn by_host_id(&self, inventory: &Inventory) -> Option<String> {
+        let id = std::fs::read_to_string(home()?.join(".factory/host-id")).ok()?;
+        let id = id.lines().next().filter(|id| !id.is_empty())?;
+        let state = self.state_dir(&inventory.settings.fleet).ok()?;
+        let hosts = Journal::open_to_read(&state).ok()??.hosts().ok()?;
+        let sample = |record: &HostRecord| serde_json::from_str::<Sample>(&record.sample).ok();
+        let same = |record: &&HostRecord| sample(record).is_some_and(|sample| sample.host_id.as_deref() == Some(id));
+        let mut same = hosts.iter().filter(same).filter(|record| inventory.hosts.get(&record.host).is_some());
+        match (same.next(), same.next()) {
+            (Some(record), None) => Some(record.host.clone()),
+            _ => None,
+        }
+    }
+
+    /// The name under which this machine leads.
+    ///
+    /// # Errors
+    /// Exit 5 when it is none of the candidates.
+    pub fn leads(&self, inventory: &Inventory) -> Result<String> {
+        let me = self.own_name(inventory)?;
+        match inventory.settings.candidates.iter().any(|candidate| candidate.value == me) {
+            false if !inventory.settings.candidates.is_empty() => {
+                let names: Vec<&str> = inventory.settings.candidates.iter().map(|name| name.value.as_str()).collect();
+                Err(Error::new(
+                    Exit::Locked,
+                    format!("this machine may not lead: the candidates are {}", names.join(", ")),
+                )
+                .help("run it there; if this machine is one of them, say so with `--as NAME`"))
+            }
+            _ => Ok(me),
         }
     }
 

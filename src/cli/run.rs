@@ -6,7 +6,8 @@ use super::context::{Context, make_private, targets};
 use super::global::Form;
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::render::hosts;
+use crate::policy::hold::Model;
+use crate::render::{holds, hosts};
 use crate::tick::{self, Outcome, Waits, Wake};
 
 /// One tick: looks at every host, judges what it sees and records it
@@ -18,6 +19,7 @@ pub(super) struct Args {}
 
 pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
     let inventory = context.inventory()?;
+    let by = context.leads(&inventory)?;
     let state = context.state_dir(&inventory.settings.fleet)?;
     if !context.global.check {
         make_private(&state)?;
@@ -29,8 +31,11 @@ pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
         waits: Waits { first: ssh.refused.0, max: ssh.refused_max.0 },
         targets: targets(&inventory, &context.hosts(&inventory)?),
         policy: &inventory.settings.policy,
+        guard: &inventory.settings.guard,
+        model: Model::of(&inventory.settings, &inventory.repos),
+        names: inventory.hosts.iter().map(|host| host.name.clone()).collect(),
         state: &state,
-        by: context.own_name(&inventory)?,
+        by,
         inventory: absolute(&inventory.location.dir),
         bounds: context.bounds(&inventory.settings),
         check: context.global.check,
@@ -38,7 +43,7 @@ pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
     let outcome = tick::run(wake, &|step| context.ui.progress(step)).await?;
     fleet.close().await;
     show(&outcome, context);
-    match outcome.unrecorded {
+    match outcome.unled.or(outcome.unrecorded) {
         Some(error) => Err(error),
         None => Ok(Exit::Ok),
     }
@@ -54,7 +59,8 @@ fn show(outcome: &Outcome, context: &Context) {
     match ui.form {
         Form::Text => {
             ui.print(&format!("{}\n", hosts::table(&outcome.hosts, ui.out)));
-            ui.print(&hosts::verdicts(&outcome.hosts, ui.out));
+            ui.print(&hosts::verdicts(&outcome.hosts, &outcome.holds, ui.out));
+            ui.print_some(&holds::actions(&outcome.actions, context.global.check));
             let written = match (context.global.check, &outcome.unrecorded) {
                 (true, _) => "nothing recorded (--check)",
                 (false, None) => "recorded",

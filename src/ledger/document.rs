@@ -61,6 +61,9 @@ pub struct HostEntry {
     /// Its id, when it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// Why nothing may be changed there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub barred: Option<String>,
     /// By hold id: it was seen there, and how many times running it has been gone again since.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shown: BTreeMap<String, u32>,
@@ -167,7 +170,7 @@ impl Document {
 }
 
 /// 128 random bits as 32 hexadecimal digits.
-fn random_id() -> Result<String> {
+pub(crate) fn random_id() -> Result<String> {
     let mut random = [0; 16];
     aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::failed("the system gives no random bytes"))?;
     Ok(format!("{:032x}", u128::from_ne_bytes(random)))

@@ -11,6 +11,7 @@ mod store;
 use std::path::Path;
 use std::time::Duration;
 
+pub(crate) use document::random_id;
 pub use document::{Document, HostEntry, Lease, MAX_EPOCH};
 pub use problem::Problem;
 pub use sqlite::Sqlite;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::diagnostic::Style;
 use super::table::{Field, Sheet, count, verdict};
 use crate::inventory::units::Bytes;
+use crate::policy::hold::Hold;
 use crate::remote::sample::{Disk, Sample};
 use crate::tick::decide::why_not;
 use crate::tick::{Decided, Outcome, UNKNOWN};
@@ -32,11 +33,12 @@ pub fn samples(samples: &[Sample], style: Style) -> String {
     sheet.to_string()
 }
 
-/// A line a host: its one-line verdict.
-pub fn verdicts(hosts: &[Decided], style: Style) -> String {
+/// A line a host: its one-line verdict, and what is held there.
+pub fn verdicts(hosts: &[Decided], holds: &[Hold], style: Style) -> String {
     let line = |decided: &Decided| {
         let record = &decided.record;
-        format!("{}: {}\n", record.host, verdict(&record.verdict, record.level, style))
+        let held = super::holds::on_host(holds, &record.host).map(|held| format!("; {held}")).unwrap_or_default();
+        format!("{}: {}{held}\n", record.host, verdict(&record.verdict, record.level, style))
     };
     hosts.iter().map(line).collect()
 }
@@ -54,6 +56,8 @@ pub fn run_json(outcome: &Outcome) -> Value {
         "tick": outcome.tick,
         "hosts": outcome.hosts.iter().map(host_json).collect::<Vec<_>>(),
         "events": outcome.events,
+        "holds": outcome.holds,
+        "actions": outcome.actions,
         "recorded": outcome.unrecorded.is_none(),
     })
 }

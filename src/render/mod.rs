@@ -2,6 +2,7 @@
 
 pub mod diagnostic;
 pub mod exec;
+pub mod holds;
 pub mod hosts;
 mod progress;
 pub mod status;
@@ -45,6 +46,13 @@ impl Ui {
     pub fn print(&self, text: &str) {
         // A reader that went away (`factory events | head`) is no failure of ours, here and below.
         let _ = self.bars.suspend(|| write_all(&mut io::stdout().lock(), text));
+    }
+
+    /// The same, unless there is nothing to say.
+    pub fn print_some(&self, text: &str) {
+        if !text.is_empty() {
+            self.print(text);
+        }
     }
 
     /// A result as one JSON object: `{"v":1,"kind":KIND,...}`, on one line for `jsonl`, else indented.

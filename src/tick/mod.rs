@@ -1,14 +1,17 @@
-//! One wake, start to end: lead -> observe -> decide -> record. Acting comes between the last two once there is
-//! something to do.
+//! One wake, start to end: lead -> observe -> decide -> act -> record. Each host is decided and acted on as soon as its
+//! own answer is in.
 
 mod controller;
 pub mod decide;
+pub mod hand;
+pub mod holds;
+pub mod lead;
 pub mod lock;
 pub mod observe;
 mod progress;
 mod refusals;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -16,13 +19,18 @@ use jiff::Timestamp;
 use tracing::{debug, info};
 
 pub use self::decide::{Decided, UNKNOWN};
+use self::hand::{Hand, Place};
+pub use self::holds::Action;
+use self::holds::Holds;
 use self::lock::Lock;
 use self::observe::{Answer, Barred, Bounds, Seen, Target, sweep};
 pub use self::progress::Progress;
 pub use self::refusals::Waits;
 use crate::error::{Error, Result};
 use crate::inventory::policy::Policy;
+use crate::inventory::settings::Guard;
 use crate::journal::{Batch, Event, HostRecord, Journal, Refusal, TickRecord};
+use crate::policy::hold::{Hold, Model};
 use crate::ssh::Fleet;
 
 /// Everything that a tick needs to know.
@@ -35,6 +43,12 @@ pub struct Wake<'a> {
     pub waits: Waits,
     /// The numbers to judge by.
     pub policy: &'a Policy,
+    /// The numbers of the guard.
+    pub guard: &'a Guard,
+    /// The agents, as holds see them.
+    pub model: Model,
+    /// The names of all hosts of the inventory, also of those that are not looked at.
+    pub names: BTreeSet<String>,
     /// The state directory; it is there already unless `check`.
     pub state: &'a Path,
     /// Who runs the tick, for the record.
@@ -56,6 +70,12 @@ pub struct Outcome {
     pub hosts: Vec<Decided>,
     /// What happened, oldest first.
     pub events: Vec<Event>,
+    /// What is held by people now.
+    pub holds: Vec<Hold>,
+    /// What was done to hosts or, with `check`, is to be done.
+    pub actions: Vec<Action>,
+    /// Why the ledger could not be used, if it could not: then nothing was done to any host.
+    pub unled: Option<Error>,
     /// Why the tick could not be written down, if it could not: a full disk must not hide what was seen.
     pub unrecorded: Option<Error>,
 }
@@ -70,6 +90,9 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
     let mut memory = Memory::open(&wake);
     let mut events: Vec<Event> = memory.aside.take().map(moved_aside).into_iter().collect();
 
+    let hand = Hand::new(wake.fleet, wake.guard, wake.bounds.command, &wake.by);
+    let mut holds = Holds::open(wake.state, hand, wake.model, wake.names, &wake.by, wake.check).await;
+
     info!(hosts = wake.targets.len(), by = wake.by, check = wake.check, "looking at the hosts");
     let order: HashMap<String, usize> =
         wake.targets.iter().enumerate().map(|(index, target)| (target.name.clone(), index)).collect();
@@ -77,6 +100,8 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
         let refusal = memory.refusals.get(&target.name);
         target.barred = refusal.map(|refusal| Barred { id: refusal.login.clone(), until: refusal.until });
     }
+    let places: HashMap<String, Place> =
+        wake.targets.iter().map(|target| (target.name.clone(), place(target))).collect();
     let mut refusals = Vec::new();
     let mut hosts = Vec::with_capacity(order.len());
     let decide_one = |answer: Answer| {
@@ -87,13 +112,18 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
         let previous = memory.known.get(&sample.host);
         let decided = decide::decide(previous, wake.policy, sample);
         let (host, level) = (decided.record.host.clone(), decided.record.level);
+        if let Some(place) = places.get(&host) {
+            holds.saw(place.clone(), &decided.sample);
+        }
         report(&Progress::Answered { host, level, seconds, verdict: decided.record.verdict.clone() });
         hosts.push(decided);
     };
     probe(wake.targets, wake.fleet, wake.bounds, decide_one, report).await;
     hosts.sort_by_key(|decided| order.get(&decided.sample.host));
+    let kept = holds.close().await;
 
     events.extend(hosts.iter().flat_map(|decided| decided.events.iter().cloned()));
+    events.extend(kept.events);
     let tick = TickRecord {
         began,
         seconds: clock.elapsed().as_secs_f64(),
@@ -110,7 +140,7 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
     };
     info!(events = events.len(), missed = tick.missed, "the tick is over");
     drop(lock);
-    Ok(Outcome { tick, hosts, events, unrecorded })
+    Ok(Outcome { tick, hosts, events, holds: kept.holds, actions: kept.actions, unled: kept.failed, unrecorded })
 }
 
 /// Looks at every host without judging, recording or locking: what `factory probe` shows. Each answer is told as soon
@@ -175,6 +205,10 @@ impl Memory {
             }
         }
     }
+}
+
+fn place(target: &Target) -> Place {
+    Place { name: target.name.clone(), reach: target.reach.clone(), home: target.request.home.clone() }
 }
 
 fn moved_aside(aside: PathBuf) -> Event {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{BootClock, Ended, Hold, Scope, Until};
+use super::{BootClock, Ended, Found, Hold, Person, Scope, Until};
 
 /// What a person asks for.
 #[derive(Clone, Debug)]
@@ -104,4 +104,32 @@ pub fn expire(holds: &mut [Hold], now: Timestamp, clock: &BootClock) -> Vec<Hold
         }
     }
     over
+}
+
+/// Records what a person put on a host by hand. Where the same scope is held already, that hold stands for it too.
+pub fn found(holds: &mut Vec<Hold>, person: &Person, id: &str, now: Timestamp, clock: &BootClock) {
+    let same = holds.iter_mut().find(|hold| hold.ended.is_none() && hold.scope == person.scope);
+    if let Some(same) = same {
+        let found = same.found.get_or_insert_default();
+        found.lines.extend(person.lines.iter().filter(|id| **id != same.id).cloned());
+        found.lines.sort();
+        found.lines.dedup();
+        return;
+    }
+    let until = person.until.map(|at| Until {
+        at,
+        seconds: at.duration_since(person.since.unwrap_or(now)).as_secs_f64().max(0.0),
+        spent: 0.0,
+        counted: clock.clone(),
+    });
+    holds.push(Hold {
+        id: id.to_owned(),
+        scope: person.scope.clone(),
+        by: person.by.clone().unwrap_or_else(|| "a person on the host".to_owned()),
+        since: person.since.unwrap_or(now),
+        until,
+        reason: person.reason.clone(),
+        found: Some(Found { lines: person.lines.clone() }),
+        ended: None,
+    });
 }

@@ -8,8 +8,8 @@ mod wanted;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use algebra::{Held, Resumed, Wish, expire, hold, resume};
-pub use plan::{Note, Plan, Sighting, plan};
+pub use algebra::{Held, Resumed, Wish, expire, found, hold, resume};
+pub use plan::{Note, Person, Plan, Sighting, key, line, plan};
 pub use scope::{Pick, Scope};
 pub use wanted::{Means, Model, Wanted};
 

@@ -1,0 +1,278 @@
+//! The hand on a host: calls of the guard, and what came of them.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::inventory::settings::Guard;
+use crate::ledger::{Change, Document, Ledger};
+use crate::remote::guard::{self, Answer, Call, Drop, Op, Word};
+use crate::remote::halt::HaltFile;
+use crate::ssh::exec::{Command, Ended};
+use crate::ssh::{Failed, Fleet, Reach};
+
+/// An answer of the guard is a few lines, and one for each run.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// How often a host is tried again after it named a higher epoch, or after the ledger changed meanwhile.
+const TRIES: usize = 3;
+
+/// Plans made from what was seen longer ago than this are dropped: the machine has slept.
+pub const MAX_AGE: Duration = Duration::from_secs(90);
+
+/// A host that can be changed.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its inventory name.
+    pub name: String,
+    /// How it is reached.
+    pub reach: Reach,
+    /// `factory_home`.
+    pub home: String,
+}
+
+/// Calls the guard on hosts, in the name of who leads.
+#[derive(Clone)]
+pub struct Hand {
+    fleet: Fleet,
+    numbers: Guard,
+    timeout: Duration,
+    me: String,
+}
+
+/// What came of the calls on one host.
+#[derive(Debug, Default)]
+pub struct Acted {
+    /// What was done, in order.
+    pub done: Vec<Op>,
+    /// The host's disk is full: only empty files could be made.
+    pub degraded: bool,
+    /// The content of `host-id`.
+    pub host_id: Option<String>,
+    /// Why not all of it was done.
+    pub stopped: Option<Stopped>,
+}
+
+/// Why a host was not changed as it should be.
+#[derive(Debug)]
+pub enum Stopped {
+    /// The guard refused.
+    Refused(Answer),
+    /// It was certainly not begun.
+    NotBegun(Failed),
+    /// It may have been done or not.
+    Unknown(String),
+    /// Somebody else leads now.
+    Deposed(String),
+    /// The ledger could not be asked.
+    Ledger(Error),
+    /// What was seen is too old to act on.
+    Stale,
+}
+
+impl Hand {
+    /// A hand that acts as `me`. A call may take `command`, or what the guard's own bounds add up to if that is more.
+    pub fn new(fleet: &Fleet, numbers: &Guard, command: Duration, me: &str) -> Hand {
+        let own = numbers.payload.0 + numbers.lock_wait.0 + numbers.op.0 * 2;
+        let timeout = command.max(own + Duration::from_secs(5));
+        Hand { fleet: fleet.clone(), numbers: numbers.clone(), timeout, me: me.to_owned() }
+    }
+
+    /// One call, in the name of the lease in `document`.
+    ///
+    /// # Errors
+    /// Everything but an answer that says it is done.
+    pub async fn call(&self, place: &Place, document: &Document, op: Op) -> Result<Answer, Stopped> {
+        let call = Call {
+            home: place.home.clone(),
+            fleet: document.fleet.clone(),
+            epoch: document.lease.epoch,
+            holder: document.lease.holder.clone(),
+            op,
+        };
+        let program = guard::program(&call, &self.numbers).map_err(Stopped::Ledger)?;
+        let command =
+            Command { script: &program.script, stdin: program.stdin, timeout: self.timeout, max_output: MAX_ANSWER };
+        let output = self.fleet.run(&place.reach, command).await.map_err(Stopped::NotBegun)?;
+        let last = output.last_error_line().map(|line| format!(": {line}")).unwrap_or_default();
+        let Ended::Exited(status) = output.ended else {
+            return Err(Stopped::Unknown(format!("the guard {}{last}", output.ended)));
+        };
+        match guard::parse(&output.stdout, status) {
+            Ok(answer) if matches!(answer.word, Word::Done | Word::Degraded) => Ok(answer),
+            Ok(answer) => Err(Stopped::Refused(answer)),
+            Err(garbled) => Err(Stopped::Unknown(format!("{garbled}; the guard exited with {status}{last}"))),
+        }
+    }
+
+    /// Does on a host what `decide` makes of the newest document: asked again when the host has seen a higher epoch,
+    /// after the lease was raised above that. A hold that was lifted while its line was under way is taken out again, so
+    /// that the last word is always the ledger's.
+    pub async fn act(&self, ledger: &Ledger, place: &Place, decide: impl Fn(&Document) -> Vec<Op>) -> Acted {
+        let mut acted = Acted::default();
+        for _ in 0..TRIES {
+            let document = match self.document(ledger).await {
+                Ok(document) => document,
+                Err(stopped) => return Acted { stopped: Some(stopped), ..acted },
+            };
+            acted.stopped = None;
+            acted.done.clear();
+            for op in decide(&document) {
+                match self.call(place, &document, op.clone()).await {
+                    Ok(answer) => acted.take(op, answer),
+                    Err(stopped) => {
+                        acted.stopped = Some(stopped);
+                        break;
+                    }
+                }
+            }
+            match &acted.stopped {
+                Some(Stopped::Refused(answer)) if answer.word == Word::Fenced => {
+                    if let Err(stopped) = self.raise(ledger, &document, answer).await {
+                        acted.stopped = Some(stopped);
+                        return acted;
+                    }
+                }
+                _ => break,
+            }
+        }
+        if let Err(stopped) = self.take_back(ledger, place, &mut acted).await {
+            acted.stopped.get_or_insert(stopped);
+        }
+        acted
+    }
+
+    /// The newest document, if we still lead.
+    async fn document(&self, ledger: &Ledger) -> Result<Document, Stopped> {
+        match ledger.read().await {
+            Ok(Some((_, document))) if document.lease.holder == self.me => Ok(document),
+            Ok(Some((_, document))) => Err(Stopped::Deposed(document.lease.holder)),
+            Ok(None) => Err(Stopped::Ledger(Error::failed("the ledger is gone").help("run `factory run`"))),
+            Err(error) => Err(Stopped::Ledger(error)),
+        }
+    }
+
+    /// Raises our epoch above the one that a host named, if the ledger still names us.
+    async fn raise(&self, ledger: &Ledger, old: &Document, answer: &Answer) -> Result<(), Stopped> {
+        let seen = answer.fence.as_ref().and_then(|fence| fence.epoch).unwrap_or(0);
+        let raised = ledger.change(|document| {
+            let Some(document) = document.filter(|document| document.lease.holder == self.me) else {
+                return Ok(Change::Nothing(false));
+            };
+            // Another call of ours may have raised it already.
+            if document.lease.epoch > old.lease.epoch.max(seen) {
+                return Ok(Change::Nothing(true));
+            }
+            let mut document = document.clone();
+            document.acquire(&self.me, seen)?;
+            Ok(Change::To(document, true))
+        });
+        match raised.await {
+            Ok((_, true)) => Ok(()),
+            Ok((document, false)) => {
+                Err(Stopped::Deposed(document.map_or("nobody".to_owned(), |document| document.lease.holder)))
+            }
+            Err(error) => Err(Stopped::Ledger(error)),
+        }
+    }
+
+    async fn take_back(&self, ledger: &Ledger, place: &Place, acted: &mut Acted) -> Result<(), Stopped> {
+        let added = acted.done.iter().flat_map(|op| match op {
+            Op::Halt { add, .. } => add.as_slice(),
+            _ => &[],
+        });
+        let added: Vec<_> = added.cloned().collect();
+        if added.is_empty() {
+            return Ok(());
+        }
+        let document = self.document(ledger).await?;
+        let lifted = |id: &str| document.holds.iter().any(|hold| hold.id == id && hold.ended.is_some());
+        let drop: Vec<(HaltFile, Drop)> = added
+            .into_iter()
+            .filter(|(_, line)| lifted(&line.id))
+            .map(|(file, line)| (file, Drop::Line(line.kind, line.id)))
+            .collect();
+        if drop.is_empty() {
+            return Ok(());
+        }
+        let op = Op::Resume { drop, show: Vec::new() };
+        let answer = self.call(place, &document, op.clone()).await?;
+        acted.take(op, answer);
+        Ok(())
+    }
+}
+
+impl Acted {
+    fn take(&mut self, op: Op, answer: Answer) {
+        self.degraded |= answer.word == Word::Degraded;
+        self.host_id = answer.host_id.or(self.host_id.take());
+        self.done.push(op);
+    }
+}
+
+impl Stopped {
+    /// What the verb ends with: 4 where nobody knows or nothing was reached, else 1.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Stopped::NotBegun(failed) => failed.to_error().exit(),
+            Stopped::Unknown(_) => Exit::Unreachable,
+            Stopped::Deposed(_) => Exit::Locked,
+            Stopped::Ledger(error) => error.exit(),
+            Stopped::Refused(_) | Stopped::Stale => Exit::Failed,
+        }
+    }
+
+    /// What to do about it on `host`.
+    pub fn advice(&self, host: &str) -> Option<String> {
+        Some(match self {
+            Stopped::NotBegun(failed) => return failed.to_error().advice().map(str::to_owned),
+            Stopped::Unknown(_) => "the next `factory run` looks and finishes it".to_owned(),
+            Stopped::Deposed(_) => "run it on the machine that leads".to_owned(),
+            Stopped::Ledger(error) => return error.advice().map(str::to_owned),
+            Stopped::Stale => "the next `factory run` looks again".to_owned(),
+            Stopped::Refused(answer) => match answer.word {
+                Word::Foreign => format!(
+                    "if it is yours now: `factory host adopt {host}`; if this machine lost its state: `factory host adopt --all`"
+                ),
+                Word::Corrupt => format!("`factory host repair {host}`"),
+                Word::Fenced => "another supervisor changed this host; look with `factory status` who leads".to_owned(),
+                Word::Busy => "another call is changing this host; the next `factory run` tries again".to_owned(),
+                Word::Stuck => {
+                    format!("a process on {host} holds the lock and does not end: look at ~/.factory/guard.lock there")
+                }
+                Word::Unfit => format!("`factory inventory check -l {host}` shows what it lacks"),
+                Word::Payload => "the connection was cut; the next `factory run` tries again".to_owned(),
+                Word::Usage | Word::Failed | Word::Done | Word::Degraded => return None,
+            },
+        })
+    }
+}
+
+/// One line, without the host's name.
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Stopped::NotBegun(failed) => write!(f, "{failed}"),
+            Stopped::Unknown(why) => write!(f, "nobody knows whether it was done: {why}"),
+            Stopped::Deposed(holder) => write!(f, "`{holder}` leads now"),
+            Stopped::Ledger(error) => write!(f, "{}", error.with_causes()),
+            Stopped::Stale => write!(f, "what was seen is over {} s old", MAX_AGE.as_secs()),
+            Stopped::Refused(answer) => {
+                let what = match answer.word {
+                    Word::Foreign => "it belongs to another fleet",
+                    Word::Corrupt => "its epoch is lost or damaged",
+                    Word::Fenced => "it obeys a higher epoch",
+                    Word::Busy => "its lock is held",
+                    Word::Stuck => "its lock is stuck",
+                    Word::Unfit => "it is not fit to be changed",
+                    Word::Payload => "what was sent came cut off",
+                    Word::Usage => "its guard did not understand the call",
+                    Word::Failed => "the change failed",
+                    Word::Done | Word::Degraded => "done",
+                };
+                f.write_str(what)?;
+                if answer.detail.is_empty() { Ok(()) } else { write!(f, ": {}", answer.detail) }
+            }
+        }
+    }
+}
