@@ -55,6 +55,12 @@ impl Exit {
         }
     }
 
+    /// What another `factory` ended with; 1 for a number that is none of ours.
+    pub fn of(code: i32) -> Exit {
+        let known = [Exit::Ok].into_iter().chain(RANK);
+        known.into_iter().find(|exit| i32::from(exit.code()) == code).unwrap_or(Exit::Failed)
+    }
+
     /// The one code that stands for all of `exits`: the first of 130, 101, 2, 3, 5, 6, 1, 4, 7, else 0.
     pub fn worst(exits: impl IntoIterator<Item = Exit>) -> Exit {
         let seen: Vec<Exit> = exits.into_iter().collect();

@@ -11,13 +11,16 @@ use crate::inventory::Inventory;
 use crate::inventory::hosts::{Connection, Host};
 use crate::inventory::locate::{Found, Location, Search, locate};
 use crate::inventory::settings::Settings;
-use crate::journal::{HostRecord, Journal};
+use crate::journal::{Event, HostRecord, Journal};
+use crate::policy::hold::Model;
 use crate::remote::probe::Request;
 use crate::remote::sample::Sample;
 use crate::render::Ui;
 use crate::ssh::config::Wanted;
 use crate::ssh::fleet::Ask;
 use crate::ssh::{Fleet, Options, Reach};
+use crate::tick::hand::Hand;
+use crate::tick::manual::Order;
 use crate::tick::observe::{Bounds, Target};
 
 /// What every verb is given.
@@ -199,6 +202,36 @@ impl Context {
             ..Options::default()
         })
         .await
+    }
+
+    /// What an order by hand needs to be carried out by `me`, who leads.
+    ///
+    /// # Errors
+    /// When the state directory cannot be made.
+    pub fn order<'a>(&self, inventory: &Inventory, fleet: &'a Fleet, me: &str) -> Result<Order<'a>> {
+        let state = self.state_dir(&inventory.settings.fleet)?;
+        make_private(&state)?;
+        let bounds = self.bounds(&inventory.settings);
+        Ok(Order {
+            state,
+            fleet,
+            hand: Hand::new(fleet, &inventory.settings.guard, bounds.command, me),
+            model: Arc::new(Model::of(&inventory.settings, &inventory.repos)),
+            targets: targets(inventory, &inventory.hosts.iter().collect::<Vec<_>>()),
+            bounds,
+            me: me.to_owned(),
+        })
+    }
+
+    /// Writes `events` into the journal. What was done is done: a journal that cannot be written is only told.
+    pub fn remember(&self, inventory: &Inventory, events: &[Event]) {
+        let told = self
+            .state_dir(&inventory.settings.fleet)
+            .and_then(|state| Journal::open(&state))
+            .and_then(|(mut journal, _)| journal.tell(events));
+        if let Err(error) = told {
+            self.ui.warn(&format!("it is done, but not in the journal: {}", error.with_causes()));
+        }
     }
 
     /// The bounds of a sweep, from the flags and `ssh:` of factory.yml.

@@ -4,12 +4,16 @@ mod context;
 mod events;
 mod exec;
 pub mod global;
+mod halt;
 mod init;
 mod inventory;
 mod manual;
 mod probe;
+mod resume;
 mod run;
+mod scope;
 mod status;
+mod visitor;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -74,6 +78,8 @@ enum Verb {
     Exec(exec::Args),
     Run(run::Args),
     Status(status::Args),
+    Halt(halt::Args),
+    Resume(resume::Args),
     Events(events::Args),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -121,6 +127,8 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Probe(args) => probe::run(&args, context).await,
         Verb::Run(args) => run::run(&args, context).await,
         Verb::Status(args) => status::run(&args, context).await,
+        Verb::Halt(args) => halt::run(&args, context).await,
+        Verb::Resume(args) => resume::run(&args, context).await,
         Verb::Events(args) => events::run(&args, context),
         Verb::Completions(args) => manual::completions(&args, context),
         Verb::Man(args) => manual::man(&args, context),

@@ -31,6 +31,7 @@ pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
         };
         context.ui.progress(&Progress::Answered { host: sample.host.clone(), level, seconds, verdict });
         samples.push(sample);
+        false
     };
     let fleet = context.fleet(&inventory.settings).await?;
     let (targets, bounds) = (targets(&inventory, &selected), context.bounds(&inventory.settings));

@@ -6,6 +6,7 @@ use super::context::{Context, make_private, targets};
 use super::global::Form;
 use crate::error::Result;
 use crate::exit::Exit;
+use crate::journal::Event;
 use crate::policy::hold::Model;
 use crate::render::{holds, hosts};
 use crate::tick::{self, Outcome, Waits, Wake};
@@ -71,7 +72,9 @@ fn show(outcome: &Outcome, context: &Context) {
         Form::Json => ui.object("run", &hosts::run_json(outcome)),
         Form::Jsonl => outcome.hosts.iter().for_each(|decided| ui.object("host", &hosts::host_json(decided))),
     }
-    for event in outcome.events.iter().filter(|event| event.host.is_none()) {
+    // What is about a host stands in its line, but for a hold that somebody tampered with.
+    let untold = |event: &&Event| event.host.is_none() || (event.what == "hold" && event.severity > 0);
+    for event in outcome.events.iter().filter(untold) {
         ui.warn(&event.message);
     }
 }

@@ -189,6 +189,19 @@ impl Journal {
         record(&mut self.db, batch).map_err(|error| cannot("write", &self.path, error))
     }
 
+    /// Writes what happened outside a tick.
+    ///
+    /// # Errors
+    /// When it cannot be written: then nothing of it is.
+    pub fn tell(&mut self, events: &[Event]) -> Result<()> {
+        let mut write = || -> rusqlite::Result<()> {
+            let tx = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            insert_events(&tx, events)?;
+            tx.commit()
+        };
+        write().map_err(|error| cannot("write", &self.path, error))
+    }
+
     /// Deletes samples and events past their time.
     ///
     /// # Errors
@@ -361,18 +374,18 @@ fn record(db: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
         for refused in &batch.refusals {
             refusal.execute(params![refused.host, refused.login, refused.times, micros(refused.until)])?;
         }
-        let mut event = tx.prepare("INSERT INTO event (at, host, what, severity, message) VALUES (?1,?2,?3,?4,?5)")?;
-        for happened in &batch.events {
-            event.execute(params![
-                micros(happened.at),
-                happened.host,
-                happened.what,
-                happened.severity,
-                happened.message
-            ])?;
-        }
+        insert_events(&tx, &batch.events)?;
     }
     tx.commit()
+}
+
+fn insert_events(db: &Connection, events: &[Event]) -> rusqlite::Result<()> {
+    let mut event = db.prepare("INSERT INTO event (at, host, what, severity, message) VALUES (?1,?2,?3,?4,?5)")?;
+    for happened in events {
+        let Event { at, host, what, severity, message } = happened;
+        event.execute(params![micros(*at), host, what, severity, message])?;
+    }
+    Ok(())
 }
 
 /// Microseconds since 1970: what the tables hold, so that they sort and compare.

@@ -3,5 +3,6 @@
 pub mod check;
 pub mod guard;
 pub mod halt;
+pub mod person;
 pub mod probe;
 pub mod sample;

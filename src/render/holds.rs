@@ -2,10 +2,20 @@
 
 use jiff::Timestamp;
 
+use serde_json::{Value, json};
+
+use super::Ui;
 use super::diagnostic::Style;
 use super::table::{Field, Sheet, plain};
-use crate::policy::hold::{Hold, Pick, Scope};
+use crate::cli::global::Form;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::journal::Event;
+use crate::policy::hold::{Held, Hold, Pick, Scope, Wish};
 use crate::tick::Action;
+use crate::tick::hand::{Acted, Stopped};
+use crate::tick::holds::{files, words};
+use crate::tick::manual::{Halted, Lifted};
 
 /// What is held on a host: `held: agent dev, by anna until 14:03 UTC (upgrade)`.
 pub fn on_host(holds: &[Hold], host: &str) -> Option<String> {
@@ -56,4 +66,136 @@ pub fn actions(actions: &[Action], check: bool) -> String {
         (None, false) => format!("{}: done: {}\n", action.host, action.what),
     };
     actions.iter().map(line).collect()
+}
+
+/// What became of a hold, on stdout: its line, then a row a host.
+pub fn show_halted(halted: &Halted, ui: &Ui) {
+    let Halted { hold, held, hosts } = halted;
+    if ui.form != Form::Text {
+        let value = json!({ "hold": hold, "became": became(*held), "hosts": rows_json(hosts) });
+        return ui.object("halt", &value);
+    }
+    let word = match held {
+        Held::New => "held",
+        Held::Updated => "held already, now changed",
+        Held::Already => "held already",
+    };
+    ui.print(&format!("{word}: {}, {} (hold {})\n{}", hold.scope, by(hold), hold.id, rows(hosts, "held", ui.out)));
+    ui.note(&format!("lift it with `factory resume {}`", hold.scope.flags()));
+}
+
+/// What was lifted, on stdout: a line a hold, then a row a host, then what still covers it.
+pub fn show_lifted(lifted: &Lifted, scope: &Scope, ui: &Ui) {
+    let Lifted { resumed, hosts, .. } = lifted;
+    if ui.form != Form::Text {
+        let value = json!({ "ended": resumed.ended, "wider": resumed.wider, "hosts": rows_json(hosts) });
+        return ui.object("resume", &value);
+    }
+    if resumed.ended.is_empty() && resumed.wider.is_empty() {
+        ui.print(&format!("nothing was held: {scope}\n"));
+    }
+    for hold in &resumed.ended {
+        ui.print(&format!("lifted: {}, {} (hold {})\n", hold.scope, by(hold), hold.id));
+    }
+    let busy: Vec<_> = hosts.iter().filter(|(_, acted)| !acted.done.is_empty() || acted.stopped.is_some()).collect();
+    if !busy.is_empty() {
+        ui.print(&rows(busy, "released", ui.out));
+    }
+    for hold in &resumed.wider {
+        ui.warn(&format!("still held: {}, {}; `factory resume {}` lifts it", hold.scope, by(hold), hold.scope.flags()));
+    }
+}
+
+/// What was written to hosts without the ledger.
+pub fn show_by_hand(told: &[(String, Option<Error>)], wish: &Wish, why: &str, ui: &Ui) {
+    if ui.form == Form::Text {
+        let mut sheet = Sheet::new(ui.out, &["HOST", "STATE", "NOTE"]);
+        for (host, failed) in told {
+            let (state, level, note) = match failed {
+                None => ("held by hand", 1, "whoever leads finds it and records it".to_owned()),
+                Some(error) => ("not held", 4, error.with_causes()),
+            };
+            sheet.row([Field::text(host), Field::text(state).level(level), Field::text(note)]);
+        }
+        ui.print(&sheet.to_string());
+    } else {
+        let rows = |(host, failed): &(String, Option<Error>)| json!({"host": host, "held": failed.is_none(), "why": failed.as_ref().map(Error::with_causes)});
+        let hosts: Vec<_> = told.iter().map(rows).collect();
+        ui.object("halt", &json!({ "recorded": false, "why": why, "hosts": hosts }));
+    }
+    let time = if wish.seconds.is_some() { "; it does not end by itself" } else { "" };
+    ui.warn(&format!("{why}: the halt files were written straight to the hosts, as a person's{time}"));
+}
+
+fn became(held: Held) -> &'static str {
+    match held {
+        Held::New => "new",
+        Held::Updated => "updated",
+        Held::Already => "already",
+    }
+}
+
+/// A row a host: what was done, or why not and what to do.
+fn rows<'a>(hosts: impl IntoIterator<Item = &'a (String, Acted)>, done: &str, style: Style) -> String {
+    let mut sheet = Sheet::new(style, &["HOST", "STATE", "NOTE"]);
+    for (host, acted) in hosts {
+        let what: Vec<String> = acted.done.iter().map(files).collect();
+        let (state, level, note) = match &acted.stopped {
+            None if acted.degraded => {
+                (done, 1, format!("{}; its disk is full, empty files stand for it", what.join(", ")))
+            }
+            None => (done, 0, what.join(", ")),
+            Some(stopped) => {
+                let state = if stopped.exit() == Exit::Unreachable { "not reached" } else { "refused" };
+                let advice = stopped.advice(host).map(|advice| format!("; {advice}")).unwrap_or_default();
+                (state, 4, format!("{stopped}{advice}"))
+            }
+        };
+        sheet.row([Field::text(host), Field::text(state).level(level), Field::text(note)]);
+    }
+    sheet.to_string()
+}
+
+fn rows_json(hosts: &[(String, Acted)]) -> Vec<Value> {
+    let row = |(host, acted): &(String, Acted)| {
+        let done: Vec<String> = acted.done.iter().map(words).collect();
+        let why = acted.stopped.as_ref().map(Stopped::to_string);
+        json!({ "host": host, "done": done, "degraded": acted.degraded, "why": why,
+                "help": acted.stopped.as_ref().and_then(|stopped| stopped.advice(host)) })
+    };
+    hosts.iter().map(row).collect()
+}
+
+/// A hold, for the journal.
+pub fn halted_events(halted: &Halted) -> Vec<Event> {
+    let Halted { hold, held, hosts } = halted;
+    let word = match held {
+        Held::New => "held",
+        Held::Updated => "held anew",
+        Held::Already => "held again, as it was",
+    };
+    let first = format!("{word}: {}, {} (hold {})", hold.scope, by(hold), hold.id);
+    [event(None, 0, first)].into_iter().chain(host_events(hosts)).collect()
+}
+
+/// A resume, for the journal.
+pub fn lifted_events(lifted: &Lifted, who: &str) -> Vec<Event> {
+    let ended = lifted.resumed.ended.iter();
+    let ended =
+        ended.map(|hold| event(None, 0, format!("lifted by {}: {} (hold {})", plain(who), hold.scope, hold.id)));
+    lifted.events.iter().cloned().chain(ended).chain(host_events(&lifted.hosts)).collect()
+}
+
+fn host_events(hosts: &[(String, Acted)]) -> Vec<Event> {
+    let of = |(host, acted): &(String, Acted)| {
+        let done = acted.done.iter().map(|op| event(Some(host), 0, words(op)));
+        let stopped =
+            acted.stopped.iter().map(|stopped| event(Some(host), 1, format!("{host} not changed: {stopped}")));
+        done.chain(stopped).collect::<Vec<_>>()
+    };
+    hosts.iter().flat_map(of).collect()
+}
+
+fn event(host: Option<&str>, severity: u8, message: String) -> Event {
+    Event { at: Timestamp::now(), host: host.map(str::to_owned), what: "hold".to_owned(), severity, message }
 }

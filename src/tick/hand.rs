@@ -66,8 +66,12 @@ pub enum Stopped {
     Deposed(String),
     /// The ledger could not be asked.
     Ledger(Error),
+    /// It did not say how it is.
+    Silent(String),
     /// What was seen is too old to act on.
     Stale,
+    /// The host must not be changed: it is another fleet's, or has two names.
+    Barred(String),
 }
 
 impl Hand {
@@ -215,10 +219,10 @@ impl Stopped {
     pub fn exit(&self) -> Exit {
         match self {
             Stopped::NotBegun(failed) => failed.to_error().exit(),
-            Stopped::Unknown(_) => Exit::Unreachable,
+            Stopped::Unknown(_) | Stopped::Silent(_) => Exit::Unreachable,
             Stopped::Deposed(_) => Exit::Locked,
             Stopped::Ledger(error) => error.exit(),
-            Stopped::Refused(_) | Stopped::Stale => Exit::Failed,
+            Stopped::Refused(_) | Stopped::Stale | Stopped::Barred(_) => Exit::Failed,
         }
     }
 
@@ -227,9 +231,12 @@ impl Stopped {
         Some(match self {
             Stopped::NotBegun(failed) => return failed.to_error().advice().map(str::to_owned),
             Stopped::Unknown(_) => "the next `factory run` looks and finishes it".to_owned(),
+            Stopped::Silent(_) => "`factory run` does it once the host answers".to_owned(),
             Stopped::Deposed(_) => "run it on the machine that leads".to_owned(),
             Stopped::Ledger(error) => return error.advice().map(str::to_owned),
             Stopped::Stale => "the next `factory run` looks again".to_owned(),
+            // It says itself what to do.
+            Stopped::Barred(_) => return None,
             Stopped::Refused(answer) => match answer.word {
                 Word::Foreign => format!(
                     "if it is yours now: `factory host adopt {host}`; if this machine lost its state: `factory host adopt --all`"
@@ -256,6 +263,7 @@ impl std::fmt::Display for Stopped {
             Stopped::Unknown(why) => write!(f, "nobody knows whether it was done: {why}"),
             Stopped::Deposed(holder) => write!(f, "`{holder}` leads now"),
             Stopped::Ledger(error) => write!(f, "{}", error.with_causes()),
+            Stopped::Barred(why) | Stopped::Silent(why) => f.write_str(why),
             Stopped::Stale => write!(f, "what was seen is over {} s old", MAX_AGE.as_secs()),
             Stopped::Refused(answer) => {
                 let what = match answer.word {

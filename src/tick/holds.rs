@@ -17,8 +17,7 @@ use crate::journal::Event;
 use crate::ledger::{Change, Document, HostEntry, Ledger, random_id};
 use crate::policy::hold::{self, BootClock, Hold, Model, Note, Person, Plan, Sighting};
 use crate::remote::guard::Op;
-use crate::remote::halt::HaltFile;
-use crate::remote::sample::Sample;
+use crate::remote::sample::{Found, Sample};
 
 /// The holds of one tick.
 pub struct Holds {
@@ -43,11 +42,17 @@ struct Book {
 
 /// What one host showed.
 #[derive(Clone)]
-struct Seen {
-    place: Place,
+pub(super) struct Seen {
+    pub(super) place: Place,
     host_id: Option<String>,
     sighting: Sighting,
     at: BootClock,
+}
+
+impl Seen {
+    pub(super) fn new(place: Place, sample: &Sample, found: &[Found]) -> Seen {
+        Seen { host_id: sample.host_id.clone(), sighting: Sighting::of(found), at: boot_clock(), place }
+    }
 }
 
 /// Something done to a host, or, with `--check`, to be done.
@@ -119,37 +124,27 @@ impl Holds {
         self.events.push(Event { at: Timestamp::now(), host, what: what.to_owned(), severity, message });
     }
 
-    /// Why nothing may be changed on a host that says this of itself.
-    fn barred(&self, document: &Document, name: &str, sample: &Sample) -> Option<String> {
-        let theirs = sample.fence.as_ref().and_then(|fence| fence.fleet.as_ref());
-        if theirs.is_some_and(|fleet| *fleet != document.fleet) {
-            return Some(format!(
-                "it belongs to another fleet; if it is yours now: `factory host adopt {name}`; if this machine lost its state: `factory host adopt --all`"
-            ));
-        }
-        let id = sample.host_id.as_ref()?;
-        let other = |(other, entry): &(&String, &HostEntry)| {
-            *other != name && entry.id.as_ref() == Some(id) && self.names.contains(*other)
-        };
-        let known = document.hosts.iter().find(other).map(|(other, _)| other);
-        let twin = self.seen.iter().find(|seen| seen.place.name != name && seen.host_id.as_ref() == Some(id));
-        let twin = known.or(twin.map(|seen| &seen.place.name))?;
-        Some(twins(twin))
-    }
-
     /// Takes in what a host showed, and begins to put it right. Nothing is done from silence, nor on a host whose id
-    /// was never seen before the whole sweep is over: it may be another name of one that is still to answer.
-    pub fn saw(&mut self, place: Place, sample: &Sample) {
-        let (Ok(book), Some(found)) = (&self.ledger, &sample.found) else { return };
+    /// was never seen before the whole sweep is over: it may be another name of one that is still to answer. Says whether
+    /// there is something to do there.
+    pub fn saw(&mut self, place: Place, sample: &Sample) -> bool {
+        let (Ok(book), Some(found)) = (&self.ledger, &sample.found) else { return false };
         let seen = Seen { host_id: sample.host_id.clone(), sighting: Sighting::of(found), at: boot_clock(), place };
         let name = seen.place.name.clone();
-        if let Some(why) = self.barred(&book.document, &name, sample) {
+        if let Some(why) = barred(&book.document, &self.names, &self.seen, &name, sample) {
             self.bar(&name, why);
-            return;
+            return false;
         }
         let known = book.document.hosts.get(&name).is_some_and(|entry| entry.id.is_some());
+        let plan = planned(&book.document, &self.model, &seen);
         self.seen.push(seen.clone());
-        if known { self.begin(seen) } else { self.waiting.push(seen) }
+        let busy = !plan.ops().is_empty();
+        match known {
+            _ if !busy => self.tell_notes(&plan, &name),
+            true => self.begin(seen),
+            false => self.waiting.push(seen),
+        }
+        busy
     }
 
     /// Says that nothing is changed on a host, as an event only when that is new.
@@ -167,6 +162,13 @@ impl Holds {
         self.barred.insert(host.to_owned(), why);
     }
 
+    fn tell_notes(&mut self, plan: &Plan, host: &str) {
+        for note in &plan.notes {
+            let (severity, message) = describe(note, host);
+            self.tell(Some(host), "hold", severity, message);
+        }
+    }
+
     fn begin(&mut self, seen: Seen) {
         let Ok(book) = &self.ledger else { return };
         let plan = planned(&book.document, &self.model, &seen);
@@ -176,13 +178,7 @@ impl Holds {
             self.actions.extend(ops.iter().map(|op| Action { host: host.clone(), what: words(op), failed: None }));
             return;
         };
-        for note in &plan.notes {
-            let (severity, message) = describe(note, &host);
-            self.tell(Some(&host), "hold", severity, message);
-        }
-        if plan.ops().is_empty() {
-            return;
-        }
+        self.tell_notes(&plan, &host);
         let (hand, model) = (self.hand.clone(), Arc::clone(&self.model));
         self.tasks.spawn(async move {
             let now = boot_clock();
@@ -245,11 +241,36 @@ impl Holds {
     }
 }
 
-fn twins(other: &str) -> String {
+/// Why nothing may be changed on a host that says this of itself.
+pub(super) fn barred(
+    document: &Document,
+    names: &BTreeSet<String>,
+    seen: &[Seen],
+    name: &str,
+    sample: &Sample,
+) -> Option<String> {
+    let theirs = sample.fence.as_ref().and_then(|fence| fence.fleet.as_ref());
+    if theirs.is_some_and(|fleet| *fleet != document.fleet) {
+        return Some(format!(
+            "it belongs to another fleet; if it is yours now: `factory host adopt {name}`; if this machine lost its state: `factory host adopt --all`"
+        ));
+    }
+    let id = sample.host_id.as_ref()?;
+    let other = |(other, entry): &(&String, &HostEntry)| {
+        *other != name && entry.id.as_ref() == Some(id) && names.contains(*other)
+    };
+    let known = document.hosts.iter().find(other).map(|(other, _)| other);
+    let twin = seen.iter().find(|seen| seen.place.name != name && seen.host_id.as_ref() == Some(id));
+    let twin = known.or(twin.map(|seen| &seen.place.name))?;
+    Some(twins(twin))
+}
+
+pub(super) fn twins(other: &str) -> String {
     format!("it is the same machine as `{other}`: take one of the two names out of the inventory")
 }
 
-fn planned(document: &Document, model: &Model, seen: &Seen) -> Plan {
+/// What is to be done on a host that showed this.
+pub(super) fn planned(document: &Document, model: &Model, seen: &Seen) -> Plan {
     let nothing = BTreeMap::new();
     let name = &seen.place.name;
     let shown = document.hosts.get(name).map_or(&nothing, |entry| &entry.shown);
@@ -265,7 +286,7 @@ pub fn hold_id() -> Result<String> {
 }
 
 /// Writes into the ledger what was seen and done; gives what is worth telling of it.
-async fn record(
+pub(super) async fn record(
     ledger: &Ledger,
     model: &Model,
     seen: &[Seen],
@@ -311,7 +332,7 @@ async fn record(
         .await
 }
 
-fn found_event(host: &str, person: &Person, at: Timestamp) -> Event {
+pub(super) fn found_event(host: &str, person: &Person, at: Timestamp) -> Event {
     let by = person.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
     let why = person.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
     let message = format!(
@@ -333,26 +354,29 @@ fn describe(note: &Note, host: &str) -> (u8, String) {
 
 /// What an op does, for people.
 pub fn words(op: &Op) -> String {
-    let list = |files: &mut dyn Iterator<Item = &HaltFile>| {
-        let mut names: Vec<String> = files.map(HaltFile::to_string).collect();
-        names.sort();
-        names.dedup();
-        names.join(", ")
-    };
+    let files = files(op);
     match op {
         Op::Seal => "seal".to_owned(),
         Op::Adopt => "adopt".to_owned(),
         Op::Repair => "repair".to_owned(),
-        Op::Halt { add, hide } => {
-            let files = list(&mut add.iter().map(|(file, _)| file));
-            let all: Vec<String> = [files].into_iter().filter(|text| !text.is_empty()).chain(hide.clone()).collect();
-            format!("hold {}", all.join(", "))
-        }
-        Op::Resume { drop, show } => {
-            let files = list(&mut drop.iter().map(|(file, _)| file));
-            let shown = show.iter().map(|(path, _)| path.clone());
-            let all: Vec<String> = [files].into_iter().filter(|text| !text.is_empty()).chain(shown).collect();
-            format!("release {}", all.join(", "))
-        }
+        Op::Halt { .. } => format!("hold {files}"),
+        Op::Resume { .. } => format!("release {files}"),
     }
+}
+
+/// The halt files that an op is about, and the files that it hides or shows.
+pub fn files(op: &Op) -> String {
+    let mut names: Vec<String> = match op {
+        Op::Seal | Op::Adopt | Op::Repair => Vec::new(),
+        Op::Halt { add, .. } => add.iter().map(|(file, _)| file.to_string()).collect(),
+        Op::Resume { drop, .. } => drop.iter().map(|(file, _)| file.to_string()).collect(),
+    };
+    match op {
+        Op::Halt { hide, .. } => names.extend(hide.iter().cloned()),
+        Op::Resume { show, .. } => names.extend(show.iter().map(|(path, _)| path.clone())),
+        _ => {}
+    }
+    names.sort();
+    names.dedup();
+    names.join(", ")
 }

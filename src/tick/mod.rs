@@ -7,6 +7,7 @@ pub mod hand;
 pub mod holds;
 pub mod lead;
 pub mod lock;
+pub mod manual;
 pub mod observe;
 mod progress;
 mod refusals;
@@ -112,11 +113,10 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
         let previous = memory.known.get(&sample.host);
         let decided = decide::decide(previous, wake.policy, sample);
         let (host, level) = (decided.record.host.clone(), decided.record.level);
-        if let Some(place) = places.get(&host) {
-            holds.saw(place.clone(), &decided.sample);
-        }
+        let needed = places.get(&host).is_some_and(|place| holds.saw(place.clone(), &decided.sample));
         report(&Progress::Answered { host, level, seconds, verdict: decided.record.verdict.clone() });
         hosts.push(decided);
+        needed
     };
     probe(wake.targets, wake.fleet, wake.bounds, decide_one, report).await;
     hosts.sort_by_key(|decided| order.get(&decided.sample.host));
@@ -144,20 +144,22 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
 }
 
 /// Looks at every host without judging, recording or locking: what `factory probe` shows. Each answer is told as soon
-/// as it is in.
+/// as it is in; a host of which `tell` says that it is needed again keeps its connection.
 pub async fn probe(
     targets: Vec<Target>,
     fleet: &Fleet,
     bounds: Bounds,
-    mut tell: impl FnMut(Answer),
+    mut tell: impl FnMut(Answer) -> bool,
     report: &dyn Fn(&Progress),
 ) {
     report(&Progress::Begun { hosts: targets.len() });
     sweep(targets, fleet, bounds, |seen| match seen {
         Seen::Asked(host) => report(&Progress::Asked { host }),
         Seen::Answer(answer) => {
-            fleet.release(&answer.reach);
-            tell(*answer);
+            let reach = answer.reach.clone();
+            if !tell(*answer) {
+                fleet.release(&reach);
+            }
         }
     })
     .await;

@@ -1,0 +1,95 @@
+//! `factory halt`: a manual hold.
+
+use super::context::Context;
+use super::scope::ScopeArgs;
+use super::visitor::{self, Role};
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::inventory::Inventory;
+use crate::inventory::units::Span;
+use crate::policy::hold::{Scope, Wish};
+use crate::render::holds;
+
+/// Holds agents until they are resumed: no new run starts on the hosts, what runs goes on
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  factory halt --host beefy-2                            every agent there but the supervisor
+  factory halt --host beefy-2 --agent dev --for 2h       until it is lifted or two hours have passed
+  factory halt --repo harb --reason 'release day'        that repo's agents, on every host
+  factory halt --all                                     everything everywhere, the supervisor too
+
+The hold is recorded first, then told to the hosts at once. A host that is down is held as soon as it is back.
+The same scope again changes the time and the reason. `factory resume` with the same flags lifts it.
+
+Ends with 0 when every host is held, with 4 when one was not reached (the hold stays recorded), with 1 when one refused.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    /// Ends by itself after this time, such as 30m or 2h
+    #[arg(long = "for", value_name = "TIME")]
+    pub time: Option<Span>,
+    /// Why, for whoever looks at `factory status`
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Who asks, when that is not the one who runs this
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub by: Option<String>,
+}
+
+pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
+    let inventory = context.inventory()?;
+    let scope = args.scope.scope(context, &inventory, &[])?;
+    if args.time.is_some_and(|time| time.0.is_zero()) {
+        return Err(Error::usage("`--for 0s` would be over at once").help("give a time such as `--for 30m`"));
+    }
+    let by = args.by.clone().unwrap_or_else(visitor::person);
+    let wish = Wish { scope, by, seconds: args.time.map(|time| time.0.as_secs_f64()), reason: args.reason.clone() };
+    match visitor::role(context, &inventory)? {
+        Role::Leads(me) => here(&wish, &me, context, &inventory).await,
+        Role::Visits(candidates) => {
+            let mut words = vec!["halt".to_owned()];
+            words.extend(args.scope.words());
+            words.extend(args.time.iter().flat_map(|time| ["--for".to_owned(), time.to_string()]));
+            words.extend(args.reason.iter().flat_map(|reason| ["--reason".to_owned(), reason.clone()]));
+            words.extend(["--by".to_owned(), wish.by.clone()]);
+            match visitor::forward(&words, &candidates, context, &inventory).await? {
+                Some(exit) => Ok(exit),
+                None => straight(&wish, "no candidate answers", Exit::Unreachable, context, &inventory).await,
+            }
+        }
+    }
+}
+
+async fn here(wish: &Wish, me: &str, context: &Context, inventory: &Inventory) -> Result<Exit> {
+    if context.global.check {
+        context.ui.print(&format!("would hold {}\n", wish.scope));
+        return Ok(Exit::Ok);
+    }
+    let fleet = context.fleet(&inventory.settings).await?;
+    let order = context.order(inventory, &fleet, me)?;
+    let halted = match order.halt(wish).await {
+        Ok(halted) => halted,
+        // A ledger that cannot be written must not keep a person from stopping the work.
+        Err(error) => {
+            context.ui.error(&error);
+            return straight(wish, "the hold is not recorded", error.exit(), context, inventory).await;
+        }
+    };
+    fleet.close().await;
+    context.remember(inventory, &holds::halted_events(&halted));
+    holds::show_halted(&halted, &context.ui);
+    Ok(Exit::worst(halted.hosts.iter().filter_map(|(_, acted)| acted.stopped.as_ref()).map(|stopped| stopped.exit())))
+}
+
+/// Writes the hold to the hosts as a person would, without ledger and fence: it only tightens, and whoever leads finds
+/// it there and records it.
+async fn straight(wish: &Wish, why: &str, exit: Exit, context: &Context, inventory: &Inventory) -> Result<Exit> {
+    let Scope { hosts, .. } = &wish.scope;
+    let fleet = context.fleet(&inventory.settings).await?;
+    let concerned: Vec<_> = inventory.hosts.iter().filter(|host| hosts.has(&host.name)).collect();
+    let told = visitor::by_hand(wish, &concerned, context, inventory, &fleet).await?;
+    fleet.close().await;
+    holds::show_by_hand(&told, wish, why, &context.ui);
+    Ok(Exit::worst(told.iter().map(|(_, failed)| failed.as_ref().map_or(Exit::Ok, Error::exit)).chain([exit])))
+}

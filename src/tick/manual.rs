@@ -1,0 +1,244 @@
+//! What a person orders by hand: a hold and its end. First the ledger, then the hosts at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::hand::{Acted, Hand, Place, Stopped};
+use super::holds::{Seen, barred, found_event, hold_id, planned, record};
+use super::lead::{boot_clock, lead};
+use super::observe::{Answer, Bounds, Target};
+use super::{Progress, UNKNOWN, probe};
+use crate::error::{Error, Result};
+use crate::journal::Event;
+use crate::ledger::{Change, Document, Ledger};
+use crate::policy::hold::{self, Held, Hold, Model, Resumed, Scope, Wanted, Wish};
+use crate::remote::guard::Op;
+use crate::ssh::{Fleet, each};
+
+/// Who orders, and whom it concerns.
+pub struct Order<'a> {
+    /// The state directory of who leads.
+    pub state: PathBuf,
+    /// The way to the hosts.
+    pub fleet: &'a Fleet,
+    /// The hand on them.
+    pub hand: Hand,
+    /// The agents.
+    pub model: Arc<Model>,
+    /// All hosts of the inventory.
+    pub targets: Vec<Target>,
+    /// The bounds of a sweep.
+    pub bounds: Bounds,
+    /// The name under which this machine leads.
+    pub me: String,
+}
+
+/// A hold, and what came of it on each host that it is about.
+#[derive(Debug)]
+pub struct Halted {
+    /// The hold.
+    pub hold: Hold,
+    /// Whether it is new.
+    pub held: Held,
+    /// By host, in the order of the inventory.
+    pub hosts: Vec<(String, Acted)>,
+}
+
+/// What was lifted, and what came of it on each host.
+#[derive(Debug)]
+pub struct Lifted {
+    /// The holds that ended, and those that still cover some of it.
+    pub resumed: Resumed,
+    /// By host, in the order of the inventory.
+    pub hosts: Vec<(String, Acted)>,
+    /// What people had done on the hosts themselves, which is ended too.
+    pub events: Vec<Event>,
+}
+
+impl Order<'_> {
+    fn places(&self, scope: &Scope) -> Vec<Place> {
+        let concerned = self.targets.iter().filter(|target| scope.hosts.has(&target.name));
+        concerned.map(super::place).collect()
+    }
+
+    fn names(&self) -> BTreeSet<String> {
+        self.targets.iter().map(|target| target.name.clone()).collect()
+    }
+
+    /// Holds what `wish` says: a swap on the ledger, then each host at once. Waits for no tick.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written: then nothing was done anywhere.
+    pub async fn halt(&self, wish: &Wish) -> Result<Halted> {
+        let ledger = Arc::new(Ledger::open(&self.state)?);
+        lead(&ledger, &self.me, Timestamp::now(), &boot_clock()).await?;
+        let id = hold_id()?;
+        let (document, (id, held)) = ledger
+            .change(|old| {
+                let mut document = old.cloned().ok_or_else(gone)?;
+                let said = hold::hold(&mut document.holds, wish, &id, Timestamp::now(), &boot_clock());
+                Ok(if said.1 == Held::Already { Change::Nothing(said) } else { Change::To(document, said) })
+            })
+            .await?;
+        let document = document.ok_or_else(gone)?;
+        let hold = document.holds.iter().find(|hold| hold.id == id).cloned().ok_or_else(gone)?;
+        let model = Arc::clone(&self.model);
+        let ops = move |document: &Document, host: &str| lines(document, host, &id, &model);
+        let hosts = self.act(&ledger, &document, self.places(&hold.scope), ops).await;
+        Ok(Halted { hold, held, hosts })
+    }
+
+    /// Ends every hold inside `scope`: looks at the hosts, so that what people did there counts too, swaps the ledger,
+    /// then puts each host right at once.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written: then nothing was done anywhere.
+    pub async fn resume(&self, scope: &Scope, by: &str, report: &dyn Fn(&Progress)) -> Result<Lifted> {
+        let ledger = Arc::new(Ledger::open(&self.state)?);
+        let document = lead(&ledger, &self.me, Timestamp::now(), &boot_clock()).await?.document;
+        let (seen, mut stopped) = self.look(&document, scope, report).await;
+        let (document, (resumed, events)) = ledger
+            .change(|old| {
+                let mut document = old.cloned().ok_or_else(gone)?;
+                let (now, clock) = (Timestamp::now(), boot_clock());
+                let mut events = Vec::new();
+                for one in &seen {
+                    let name = &one.place.name;
+                    let plan = planned(&document, &self.model, one);
+                    for person in &plan.found {
+                        events.push(found_event(name, person, now));
+                        hold::found(&mut document.holds, person, &hold_id()?, now, &clock);
+                    }
+                    // From now on it is known that this host shows them, so that what is lifted is taken out.
+                    document.hosts.entry(name.clone()).or_default().shown = planned(&document, &self.model, one).shown;
+                }
+                let resumed =
+                    hold::resume(&mut document.holds, scope, by, now, |agent| self.model.is_supervisor(agent));
+                let same = old == Some(&document);
+                let said = (resumed, events);
+                Ok(if same { Change::Nothing(said) } else { Change::To(document, said) })
+            })
+            .await?;
+        let document = document.ok_or_else(gone)?;
+        let sighted: Arc<BTreeMap<String, Seen>> =
+            Arc::new(seen.iter().map(|one| (one.place.name.clone(), one.clone())).collect());
+        let places = seen.iter().map(|one| one.place.clone()).collect();
+        let (model, sights) = (Arc::clone(&self.model), Arc::clone(&sighted));
+        let ops = move |document: &Document, host: &str| {
+            sights.get(host).map(|seen| planned(document, &model, seen).ops()).unwrap_or_default()
+        };
+        let acted: BTreeMap<String, Acted> = self.act(&ledger, &document, places, ops).await.into_iter().collect();
+        record(&ledger, &self.model, &seen, &acted, &BTreeMap::new()).await?;
+        stopped.extend(acted);
+        let hosts = self.places(scope).into_iter();
+        let hosts = hosts.filter_map(|place| stopped.remove(&place.name).map(|acted| (place.name, acted))).collect();
+        Ok(Lifted { resumed, hosts, events })
+    }
+
+    /// What the hosts of `scope` show; those that do not, and why.
+    async fn look(
+        &self,
+        document: &Document,
+        scope: &Scope,
+        report: &dyn Fn(&Progress),
+    ) -> (Vec<Seen>, BTreeMap<String, Acted>) {
+        let concerned = |target: &&Target| scope.hosts.has(&target.name);
+        let targets: Vec<Target> = self.targets.iter().filter(concerned).cloned().collect();
+        let places: BTreeMap<String, Place> =
+            targets.iter().map(|target| (target.name.clone(), super::place(target))).collect();
+        let mut samples = Vec::new();
+        let tell = |answer: Answer| {
+            let Answer { sample, seconds, .. } = answer;
+            let needed = sample.found.as_ref().is_some_and(|found| !found.is_empty());
+            let (level, verdict) = match &sample.missing {
+                Some(why) => (UNKNOWN, format!("unknown: {why}")),
+                None => (0, "ok: seen what is held there".to_owned()),
+            };
+            report(&Progress::Answered { host: sample.host.clone(), level, seconds, verdict });
+            samples.push(sample);
+            needed
+        };
+        probe(targets, self.fleet, self.bounds, tell, report).await;
+        let (mut seen, mut stopped) = (Vec::new(), BTreeMap::new());
+        for sample in samples {
+            let Some(place) = places.get(&sample.host) else { continue };
+            let why = match &sample.found {
+                None => Stopped::Silent(sample.missing.unwrap_or_else(|| "it does not tell what is held".to_owned())),
+                Some(found) => match barred(document, &self.names(), &seen, &sample.host, &sample) {
+                    Some(why) => Stopped::Barred(why),
+                    None => {
+                        seen.push(Seen::new(place.clone(), &sample, found));
+                        continue;
+                    }
+                },
+            };
+            stopped.insert(sample.host, Acted { stopped: Some(why), ..Acted::default() });
+        }
+        (seen, stopped)
+    }
+
+    /// Calls the guard on all `places`, some at a time, with what `ops` makes of the newest document.
+    pub async fn act(
+        &self,
+        ledger: &Arc<Ledger>,
+        document: &Document,
+        places: Vec<Place>,
+        ops: impl Fn(&Document, &str) -> Vec<Op> + Send + Sync + 'static,
+    ) -> Vec<(String, Acted)> {
+        let order: Vec<String> = places.iter().map(|place| place.name.clone()).collect();
+        let (send, mut receive) = unbounded_channel();
+        let (hand, ledger, ops) = (self.hand.clone(), Arc::clone(ledger), Arc::new(ops));
+        let twins = twins(document, &self.names());
+        let fleet = self.fleet.clone();
+        let tasks = each(places, self.bounds.forks, move |place: Place| {
+            let (hand, ledger, ops, send, fleet) =
+                (hand.clone(), Arc::clone(&ledger), Arc::clone(&ops), send.clone(), fleet.clone());
+            let twin = twins.get(&place.name).cloned();
+            async move {
+                let acted = match twin {
+                    Some(why) => Acted { stopped: Some(Stopped::Barred(why)), ..Acted::default() },
+                    None => hand.act(&ledger, &place, |document| ops(document, &place.name)).await,
+                };
+                fleet.release(&place.reach);
+                let _ = send.send((place.name, acted));
+            }
+        });
+        let mut acted = BTreeMap::new();
+        while let Some((name, done)) = receive.recv().await {
+            acted.insert(name, done);
+        }
+        drop(tasks);
+        order.into_iter().filter_map(|name| acted.remove(&name).map(|done| (name, done))).collect()
+    }
+}
+
+/// The lines that stand for one hold on a host; none once it is over.
+fn lines(document: &Document, host: &str, id: &str, model: &Model) -> Vec<Op> {
+    let own: Vec<Hold> = document.holds.iter().filter(|hold| hold.id == id).cloned().collect();
+    let wanted = Wanted::on(host, &own, model);
+    let epoch = document.lease.epoch;
+    let add: Vec<_> = wanted
+        .files
+        .into_iter()
+        .flat_map(|(file, holds)| holds.into_iter().map(move |one| (file.clone(), hold::line(one, epoch))))
+        .collect();
+    let hide: Vec<String> = wanted.hidden.into_iter().collect();
+    if add.is_empty() && hide.is_empty() { Vec::new() } else { vec![Op::Halt { add, hide }] }
+}
+
+/// The hosts that are one machine with another of the inventory, as far as the ledger knows.
+fn twins(document: &Document, names: &BTreeSet<String>) -> BTreeMap<String, String> {
+    let known = || document.hosts.iter().filter(|(name, entry)| names.contains(*name) && entry.id.is_some());
+    let other = |name: &String, id: &Option<String>| {
+        known().find(|(twin, entry)| *twin != name && entry.id == *id).map(|(twin, _)| super::holds::twins(twin))
+    };
+    known().filter_map(|(name, entry)| Some((name.clone(), other(name, &entry.id)?))).collect()
+}
+
+fn gone() -> Error {
+    Error::failed("the ledger is empty").help("`factory run` makes it anew; look first who removed it")
+}
