@@ -2,15 +2,17 @@
 //! something to do.
 
 mod controller;
+pub mod deadline;
 pub mod decide;
 pub mod lock;
 pub mod observe;
+mod process;
 mod progress;
 mod refusals;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tracing::{debug, info};
@@ -37,6 +39,8 @@ pub struct Wake<'a> {
     pub policy: &'a Policy,
     /// The state directory; it is there already unless `check`.
     pub state: &'a Path,
+    /// A tick that has made no progress for so long is killed for its lock.
+    pub stuck: Duration,
     /// Who runs the tick, for the record.
     pub by: String,
     /// The inventory's directory, for the record.
@@ -66,9 +70,10 @@ pub struct Outcome {
 /// Exit 5 when another tick is running; exit 1 when the state directory cannot be used at all.
 pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outcome> {
     let (began, clock) = (Timestamp::now(), Instant::now());
-    let lock = if wake.check { None } else { Some(Lock::take(wake.state)?) };
+    let (lock, left) = if wake.check { None } else { Some(Lock::take(wake.state, wake.stuck)?) }.unzip();
     let mut memory = Memory::open(&wake);
-    let mut events: Vec<Event> = memory.aside.take().map(moved_aside).into_iter().collect();
+    let mut events: Vec<Event> = left.flatten().map(|left| left.event()).into_iter().collect();
+    events.extend(memory.aside.take().map(moved_aside));
 
     info!(hosts = wake.targets.len(), by = wake.by, check = wake.check, "looking at the hosts");
     let order: HashMap<String, usize> =
@@ -81,6 +86,7 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
     let mut hosts = Vec::with_capacity(order.len());
     let decide_one = |answer: Answer| {
         let Answer { sample, seconds, login } = answer;
+        lock.iter().for_each(Lock::progress);
         debug!(host = sample.host, seconds, missing = sample.missing, "answered");
         let refusal = memory.refusals.get(&sample.host);
         refusals.extend(refusals::next(refusal, &sample.host, &login, sample.at, wake.waits));
@@ -103,6 +109,7 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
         missed: hosts.iter().filter(|decided| decided.record.level == UNKNOWN).count() as u64,
         controller: controller::usage(),
     };
+    lock.iter().for_each(Lock::progress);
     let unrecorded = match memory.journal {
         Ok(Some(journal)) => record(journal, &tick, &hosts, &events, refusals).err(),
         Ok(None) => None,
