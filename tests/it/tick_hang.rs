@@ -244,6 +244,8 @@ fn whoever_is_not_surely_the_holder_lives() {
         process.kill().unwrap();
         process.wait().unwrap();
     }
+    // Killed like this it leaves its probe running.
+    kill_process(Pid::from_raw(hanging_probe(&place) as i32).unwrap(), Signal::KILL).unwrap();
 }
 
 #[test]
