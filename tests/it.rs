@@ -45,6 +45,8 @@ mod sshd;
 mod support;
 #[path = "it/tick.rs"]
 mod tick;
+#[path = "it/tick_hang.rs"]
+mod tick_hang;
 #[path = "it/transport.rs"]
 mod transport;
 #[path = "it/transport_faults.rs"]

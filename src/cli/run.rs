@@ -6,9 +6,11 @@ use super::context::{Context, make_private, targets};
 use super::global::Form;
 use crate::error::Result;
 use crate::exit::Exit;
+use crate::inventory::settings;
 use crate::journal::Event;
 use crate::policy::hold::Model;
-use crate::render::{holds, hosts};
+use crate::render::{holds, hosts, last_words};
+use crate::tick::deadline::Deadline;
 use crate::tick::{self, Outcome, Waits, Wake};
 
 /// One tick: looks at every host, judges what it sees and records it
@@ -19,7 +21,12 @@ use crate::tick::{self, Outcome, Waits, Wake};
 pub(super) struct Args {}
 
 pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
+    // Until the inventory says which, the default: a disk that is gone holds up whoever reads it.
+    let reading = Deadline::start(settings::Wake::default().deadline.0, last_words)?;
     let inventory = context.inventory()?;
+    drop(reading);
+    // Also after the tick: whoever reads what it tells may hang.
+    Deadline::start(inventory.settings.wake.deadline.0, last_words)?.until_exit();
     let by = context.leads(&inventory)?;
     let state = context.state_dir(&inventory.settings.fleet)?;
     if !context.global.check {
@@ -36,6 +43,7 @@ pub(super) async fn run(_: &Args, context: &Context) -> Result<Exit> {
         model: Model::of(&inventory.settings, &inventory.repos),
         names: inventory.hosts.iter().map(|host| host.name.clone()).collect(),
         state: &state,
+        stuck: inventory.settings.wake.stuck.0,
         by,
         inventory: absolute(&inventory.location.dir),
         bounds: context.bounds(&inventory.settings),

@@ -35,7 +35,7 @@ pub struct Event {
     /// The host that it is about, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// What kind of thing, a word: `pressure`, `missed`, `back`, `journal`.
+    /// What kind of thing, a word: `pressure`, `missed`, `back`, `journal`, `takeover`, `cut`.
     pub what: String,
     /// How bad it is: 0 fine, 1 soft, 2 hard, 3 critical.
     pub severity: u8,

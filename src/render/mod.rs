@@ -132,6 +132,16 @@ impl Ui {
     }
 }
 
+/// Why the process is about to be aborted. Takes no lock of stderr, which a thread that hangs may hold; may hang itself
+/// where nobody reads.
+pub fn last_words(why: &Error) {
+    show_typing();
+    let stderr = io::stderr();
+    // Below a bar that is still drawn.
+    let begin = if io::IsTerminal::is_terminal(&stderr) { "\n" } else { "" };
+    let _ = rustix::io::write(&stderr, format!("{begin}{}", diagnostic::error(why, Style::PLAIN)).as_bytes());
+}
+
 fn write_all(stream: &mut impl Write, text: &str) -> io::Result<()> {
     stream.write_all(text.as_bytes())?;
     if !text.ends_with('\n') {

@@ -2,6 +2,7 @@
 //! own answer is in.
 
 mod controller;
+pub mod deadline;
 pub mod decide;
 pub mod hand;
 pub mod holds;
@@ -9,12 +10,13 @@ pub mod lead;
 pub mod lock;
 pub mod manual;
 pub mod observe;
+mod process;
 mod progress;
 mod refusals;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tracing::{debug, info};
@@ -52,6 +54,8 @@ pub struct Wake<'a> {
     pub names: BTreeSet<String>,
     /// The state directory; it is there already unless `check`.
     pub state: &'a Path,
+    /// A tick that has made no progress for so long is killed for its lock.
+    pub stuck: Duration,
     /// Who runs the tick, for the record.
     pub by: String,
     /// The inventory's directory, for the record.
@@ -87,9 +91,10 @@ pub struct Outcome {
 /// Exit 5 when another tick is running; exit 1 when the state directory cannot be used at all.
 pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outcome> {
     let (began, clock) = (Timestamp::now(), Instant::now());
-    let lock = if wake.check { None } else { Some(Lock::take(wake.state)?) };
+    let (lock, left) = if wake.check { None } else { Some(Lock::take(wake.state, wake.stuck)?) }.unzip();
     let mut memory = Memory::open(&wake);
-    let mut events: Vec<Event> = memory.aside.take().map(moved_aside).into_iter().collect();
+    let mut events: Vec<Event> = left.flatten().map(|left| left.event()).into_iter().collect();
+    events.extend(memory.aside.take().map(moved_aside));
 
     let hand = Hand::new(wake.fleet, wake.guard, wake.bounds.command, &wake.by);
     let mut holds = Holds::open(wake.state, hand, wake.model, wake.names, &wake.by, wake.check).await;
@@ -107,6 +112,7 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
     let mut hosts = Vec::with_capacity(order.len());
     let decide_one = |answer: Answer| {
         let Answer { sample, seconds, login, .. } = answer;
+        lock.iter().for_each(Lock::progress);
         debug!(host = sample.host, seconds, missing = sample.missing, "answered");
         let refusal = memory.refusals.get(&sample.host);
         refusals.extend(refusals::next(refusal, &sample.host, &login, sample.at, wake.waits));
@@ -133,6 +139,7 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
         missed: hosts.iter().filter(|decided| decided.record.level == UNKNOWN).count() as u64,
         controller: controller::usage(),
     };
+    lock.iter().for_each(Lock::progress);
     let unrecorded = match memory.journal {
         Ok(Some(journal)) => record(journal, &tick, &hosts, &events, refusals).err(),
         Ok(None) => None,

@@ -59,9 +59,9 @@ pub struct Wake {
     pub idle_max: Span,
     /// A head commit without a pipeline of its own for so long is judged by its push pipeline or required statuses.
     pub pipeline_missing: Span,
-    /// A tick is aborted past this.
+    /// A tick is aborted past this, the machine's sleep included.
     pub deadline: Span,
-    /// A tick without progress for so long is killed by the next.
+    /// A tick without progress for so long is killed by the next, which takes its lock.
     pub stuck: Span,
 }
 
