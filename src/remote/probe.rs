@@ -9,17 +9,27 @@ mod parse;
 
 pub use parse::{Garbled, Report, parse};
 
-use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use crate::error::{Error, Result};
 
 /// The function that is the program. Under dash, bash and BusyBox sh alike; it needs no installed tool of ours, writes
 /// nothing and takes no lock that could disturb another reader.
-const BODY: &str = include_str!("probe/probe.sh");
+const SOURCE: &str = include_str!("probe/probe.sh");
+
+/// The same without indentation and comments but the first, by which a probe is known: each connection holds the program
+/// several times over, and a sweep has many. No text in it goes over lines that this would change.
+static BODY: LazyLock<String> = LazyLock::new(|| {
+    let lines = SOURCE.lines().map(str::trim_start).enumerate();
+    lines.filter(|(at, line)| *at == 0 || !line.starts_with('#')).flat_map(|(_, line)| [line, "\n"]).collect()
+});
 
 /// The longest program with its question on it, in bytes. The command that it becomes may have 120 KiB, and quoting
 /// adds up to a quarter.
 const MAX_SCRIPT: usize = 92 << 10;
+
+/// The end of the last line: what the probe's own tools complain of is no answer.
+const QUIET: &str = "; } 2>/dev/null 3>/dev/null\n";
 
 /// What makes a host answer a [`Request`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,17 +67,12 @@ impl Request {
     /// agent's name with other characters than a name has mean nothing there.
     pub fn program(&self) -> Result<Program> {
         let question = self.question()?;
-        let program = |argument: &str| format!("{BODY}{{ probe{argument}; }} 2>/dev/null 3>/dev/null\n");
-        let mut octal = String::with_capacity(4 * question.len() + 16);
-        for byte in question.bytes() {
-            // Writing to a string cannot fail.
-            let _ = write!(octal, "\\{byte:03o}");
+        let program = |argument: &[&str]| [&[BODY.as_str(), "{ probe"], argument, &[QUIET]].concat().concat();
+        if BODY.len() + 4 * question.len() > MAX_SCRIPT {
+            return Ok(Program { script: program(&[]), stdin: question.into_bytes() });
         }
-        let script = program(&format!(" \"$(printf '{octal}')\""));
-        if script.len() <= MAX_SCRIPT {
-            return Ok(Program { script, stdin: Vec::new() });
-        }
-        Ok(Program { script: program(""), stdin: question.into_bytes() })
+        let octal: String = question.bytes().map(|byte| format!("\\{byte:03o}")).collect();
+        Ok(Program { script: program(&[" \"$(printf '", &octal, "')\""]), stdin: Vec::new() })
     }
 
     /// What the program reads.

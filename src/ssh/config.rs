@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use super::known_hosts::PORT;
-use super::login::settings::{Settings, Tokens};
+use super::login::settings::Settings;
 use super::target::{Family, Target};
+use super::tokens::Tokens;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 

@@ -28,6 +28,7 @@ pub mod reach;
 pub mod scan;
 mod session;
 pub mod target;
+mod tokens;
 pub mod trust;
 pub mod unreached;
 mod verify;

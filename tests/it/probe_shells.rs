@@ -304,8 +304,8 @@ fn what_stands_in_command_lines_of_probes_alone_is_nowhere() {
     let texts = [
         unique.as_str(),
         "factory-probe 1",
-        "is not printed: a missing line",
-        "wrapper.lock",
+        "Its question, an argument or",
+        "[ $# -eq $((p + 1)) ] || return",
         "\\145\\156",
         "*",
         "$(:)",

@@ -450,7 +450,7 @@ fn a_probe_over_ssh_does_not_find_itself() {
         wait(async {
             let fleet = room.fleet().await;
             let unique = format!("in-no-process-at-all-{}", std::process::id());
-            for text in [&unique, "is not printed: a missing line", "\\145\\156"] {
+            for text in [&unique, "Its question, an argument or", "\\145\\156"] {
                 assert_eq!(probe(&fleet, &web(), text).await, 0, "{text} {more}");
             }
             let there = std::process::Command::new("setsid").args(["sleep", "60.0625"]).spawn();
@@ -470,10 +470,11 @@ fn a_cold_probe_costs_eight_round_trips_and_a_warm_one_two() {
     let key = sshd::public(&room.path("host.pub")).to_openssh().unwrap();
     std::fs::write(room.path("known_hosts"), format!("[127.0.0.1]:{} {key}\n", turns.port)).unwrap();
     // A busy machine makes pauses that look like turns, and so adds some; nothing takes any away.
-    let fewest =
-        |open_ahead| (0..3).map(|_| trips(&room, &turns, open_ahead)).reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)));
-    assert_eq!(fewest(false), Some((8, 2)));
-    assert_eq!(fewest(true).unwrap().1, 1);
+    for (open_ahead, warm) in [(false, 2), (true, 1)] {
+        let seen: Vec<_> =
+            (0..3).map(|_| trips(&room, &turns, open_ahead)).take_while(|seen| *seen != (8, warm)).collect();
+        assert!(seen.len() < 3, "ahead: {open_ahead}: {seen:?}");
+    }
 }
 
 /// The round trips of a probe that has to connect, and of one after it.

@@ -1,8 +1,9 @@
 //! What ssh_config says about logging in.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::super::config::Config;
+use super::super::tokens::Tokens;
 
 /// With which keys, and through which agent, to log in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,50 +24,6 @@ pub struct Settings {
     pub off: bool,
     /// A value that cannot be understood, with its directive.
     pub unusable: Option<(&'static str, String)>,
-}
-
-/// What `%` tokens in paths stand for.
-pub(crate) struct Tokens<'a> {
-    /// `%d`: the home directory.
-    pub(crate) home: Option<&'a Path>,
-    /// `%h`: the name or address that is connected to.
-    pub(crate) host: &'a str,
-    /// `%n`: the name that ssh was asked about.
-    pub(crate) asked: &'a str,
-    /// `%p`: the port.
-    pub(crate) port: u16,
-    /// `%r`: the user over there.
-    pub(crate) user: &'a str,
-}
-
-impl Tokens<'_> {
-    /// `text` with its tokens and `${VARIABLES}` replaced; `None` for a token that is not known here.
-    pub(crate) fn expand(&self, text: &str) -> Option<String> {
-        let mut expanded = String::new();
-        let mut rest = text.chars();
-        while let Some(c) = rest.next() {
-            match c {
-                '%' => match rest.next()? {
-                    '%' => expanded.push('%'),
-                    'd' => expanded.push_str(&self.home?.display().to_string()),
-                    'h' => expanded.push_str(self.host),
-                    'n' => expanded.push_str(self.asked),
-                    'p' => expanded.push_str(&self.port.to_string()),
-                    'r' => expanded.push_str(self.user),
-                    'u' => expanded.push_str(&std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok()?),
-                    'i' => expanded.push_str(&rustix::process::getuid().as_raw().to_string()),
-                    _ => return None,
-                },
-                '$' if rest.as_str().starts_with('{') => {
-                    let (name, after) = rest.as_str().get(1..)?.split_once('}')?;
-                    expanded.push_str(&std::env::var(name).ok()?);
-                    rest = after.chars();
-                }
-                c => expanded.push(c),
-            }
-        }
-        Some(expanded)
-    }
 }
 
 impl Settings {
@@ -130,6 +87,8 @@ fn is_on(value: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn read(answer: &str) -> Settings {

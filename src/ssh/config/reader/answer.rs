@@ -8,6 +8,7 @@ use super::passwd::Passwd;
 use super::pattern;
 use super::unsure::Unsure;
 use super::value::Value;
+use crate::ssh::tokens::expand;
 
 /// As many key files, and certificates, as ssh takes.
 const MAX_FILES: usize = 100;
@@ -156,23 +157,7 @@ impl<'a> Answer<'a> {
     /// The name to connect to: `HostName`, in which `%h` is the name that was asked about.
     pub(super) fn host(&self) -> Result<String, Unsure> {
         let Some(text) = self.word("hostname") else { return Ok(self.asked.to_owned()) };
-        expand(text, |token| (token == 'h').then(|| self.asked.to_owned()))
+        expand(text, |token| (token == 'h').then(|| self.asked.to_owned()), |_| None)
             .ok_or_else(|| self.unsure("hostname", format!("a token in `{text}`")))
     }
-}
-
-/// `text` with what `meaning` gives for each token; `None` for one that has none, and for a `%` at the end.
-pub(super) fn expand(text: &str, meaning: impl Fn(char) -> Option<String>) -> Option<String> {
-    let mut expanded = String::new();
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        match c {
-            '%' => match rest.next()? {
-                '%' => expanded.push('%'),
-                token => expanded.push_str(&meaning(token)?),
-            },
-            c => expanded.push(c),
-        }
-    }
-    Some(expanded)
 }

@@ -152,16 +152,8 @@ const KEX: Form = Form::Names(&[
     "curve25519-sha256@libssh.org",
     "sntrup761x25519-sha512@openssh.com",
 ]);
-const SIGNATURES: [&str; 7] = [
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "ssh-rsa",
-    "rsa-sha2-256",
-    "rsa-sha2-512",
-];
-const KEYS: Form = Form::Names(&[
+/// Kinds of keys and signatures: first the plain ones, with which an authority signs certificates.
+const SIGNATURES: &[&str] = &[
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
     "ecdsa-sha2-nistp384",
@@ -180,7 +172,9 @@ const KEYS: Form = Form::Names(&[
     "rsa-sha2-512-cert-v01@openssh.com",
     "sk-ssh-ed25519-cert-v01@openssh.com",
     "sk-ecdsa-sha2-nistp256-cert-v01@openssh.com",
-]);
+];
+const KEYS: Form = Form::Names(SIGNATURES);
+const PLAIN: Form = Form::Names(SIGNATURES.split_at(7).0);
 
 /// What `keyword` (lower case) is; `None` for one that is not known here.
 pub(super) fn kind(keyword: &str) -> Option<Kind> {
@@ -206,7 +200,7 @@ pub(super) fn kind(keyword: &str) -> Option<Kind> {
         "pubkeyauthentication" => Kind::Used("pubkeyauthentication", PUBKEY),
         "pubkeyacceptedalgorithms" | "pubkeyacceptedkeytypes" => Kind::Used("pubkeyacceptedalgorithms", KEYS),
         "hostkeyalgorithms" => Kind::Used("hostkeyalgorithms", KEYS),
-        "casignaturealgorithms" => Kind::Used("casignaturealgorithms", Form::Names(&SIGNATURES)),
+        "casignaturealgorithms" => Kind::Used("casignaturealgorithms", PLAIN),
         "kexalgorithms" => Kind::Used("kexalgorithms", KEX),
         "ciphers" => Kind::Used("ciphers", CIPHERS),
         "macs" => Kind::Used("macs", MACS),

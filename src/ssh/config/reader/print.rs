@@ -3,9 +3,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::super::Config;
-use super::answer::{Answer, expand};
+use super::answer::Answer;
 use super::unsure::Unsure;
 use super::words::shown;
+use crate::ssh::tokens::expand;
 
 /// The key files of OpenSSH 10; older ones also look for two kinds of key that nothing uses any more.
 const IDENTITIES: [&str; 5] =
@@ -167,9 +168,6 @@ impl Answer<'_> {
             }
             Some(_) => return Err(odd()),
         };
-        if path.contains("${") {
-            return Err(odd());
-        }
         let home = home().ok();
         let meaning = |token| match token {
             'd' => home.map(str::to_owned),
@@ -181,7 +179,7 @@ impl Answer<'_> {
             'i' => Some(rustix::process::getuid().as_raw().to_string()),
             _ => None,
         };
-        expand(&path, meaning).ok_or_else(odd)
+        expand(&path, meaning, |_| None).ok_or_else(odd)
     }
 
     /// That the last jump host is not the host itself, which ssh refuses.
