@@ -9,6 +9,10 @@ mod bench_parts;
 mod diagnostics;
 #[path = "it/guard.rs"]
 mod guard;
+#[path = "it/guard_faults.rs"]
+mod guard_faults;
+#[path = "it/guard_files.rs"]
+mod guard_files;
 #[path = "it/hostile_yaml.rs"]
 mod hostile_yaml;
 #[path = "it/inventory.rs"]

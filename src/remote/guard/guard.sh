@@ -71,7 +71,7 @@ digest() {
 
 # tools: what is needed; nothing is done where one is missing
 tools() {
-  for tool in timeout flock setsid awk cat cmp date head id ln mkdir mv readlink rm sleep stat sync tail wc; do
+  for tool in timeout flock setsid awk cat cmp date head id ln mkdir mv readlink rm sleep stat sync tail tr wc; do
     command -v "$tool" >/dev/null || answer unfit "$tool is missing"
   done
   for sum in sha256sum shasum openssl ''; do
@@ -135,7 +135,7 @@ place() {
 # holders: who has the lock, by the kernel's word: `all` as PID:START, and `old` if one has it for too long. Whose
 # descriptor shows no lock only waits; the file is believed where the kernel shows no locks at all.
 holders() {
-  all='' old='' told_pid='' told_start='' told_op='' told_at=''
+  all='' old='' other='' told_pid='' told_start='' told_op='' told_at=''
   [ -f "$lock.holder" ] && IFS=' ' read -r told_pid told_start told_op told_at <"$lock.holder"
   clock || return
   set +f
@@ -155,6 +155,11 @@ holders() {
     done
   done
   set -f
+  # One of another user can only be told about.
+  [ "$told_pid" ] && [ -e "/proc/$told_pid" ] && [ ! -O "/proc/$told_pid" ] || return
+  stat_of "$(cat "/proc/$told_pid/stat")" && [ "$start" = "$told_start" ] || return
+  other=1
+  [ $((now - start)) -lt "$lock_stuck" ] || old=1
 }
 
 # end_holders: kills all who have the lock if one of them has it for too long. The kernel then frees it, also of a
@@ -188,7 +193,7 @@ take_lock() {
     if [ $((now - began)) -ge "$lock_wait" ]; then
       end_holders && return
       who='another process'
-      case $all in *" $told_pid:$told_start"*) who="process $told_pid ($told_op since $told_at)" ;; esac
+      case $other$all in 1* | *" $told_pid:$told_start"*) who="process $told_pid ($told_op since $told_at)" ;; esac
       [ "$old" ] && answer stuck "$who holds the lock and could not be ended"
       answer busy "$who holds the lock"
     fi
@@ -335,6 +340,8 @@ highest() {
 
 # note WORD [DETAIL]: a line in the journal, best effort
 note() {
+  # A journal without an epoch would mean that it was lost.
+  [ "$fenced" = yes ] || return
   j=$home/journal
   [ ! -h "$j" ] && { [ ! -e "$j" ] || [ -f "$j" ]; } || return
   gap=
@@ -343,7 +350,7 @@ note() {
     # A line that was cut must not spoil the next one.
     [ "$(t tail -c 1 "$j")" ] && gap=$nl
   fi
-  printf '%s%s %s %s %s %s\n' "$gap" "$utc" "${has_epoch:-$epoch}" "$holder" "$op" "$1${2:+ $2}" >>"$j"
+  printf '%s%s %s %s %s %s\n' "$gap" "$utc" "$has_epoch" "$holder" "$op" "$1${2:+ $2}" >>"$j"
 }
 
 # trim: the younger half, below a line with the highest epoch of all
@@ -516,10 +523,9 @@ edit() {
       fail "$file is no regular file"
       return
     }
-    size=$(t wc -c <"$file") && size=$((size)) || {
-      fail "cannot read $file"
-      return
-    }
+    # Without NUL, which awk takes for a character or for the end of a line, and no shell takes at all: so that with
+    # one the numbers do not agree.
+    [ ! -s "$file" ] || size=$(($(t head -c 1048577 -- "$file" | t tr -d '\000' | t wc -c)))
   elif [ "$op" = resume ]; then
     return
   fi
@@ -569,7 +575,7 @@ sweep() {
 # byte for byte, also a last one without a line break. Nothing for what awk cannot take as it is.
 edited() {
   [ "$2" -le 1048576 ] || return
-  { [ "$2" -eq 0 ] || t cat -- "$1"; printf x; } | want=$want t awk -v size="$2" '
+  { [ ! -s "$1" ] || t head -c 1048577 -- "$1"; printf x; } | want=$want t awk -v size="$2" '
     BEGIN {
       e = "([!-$&-~]|%[0-9A-Fa-f][0-9A-Fa-f])"
       d = "[0-9]"
