@@ -33,6 +33,12 @@ mod lab_network;
 mod lab_tick;
 #[path = "it/lab_traces.rs"]
 mod lab_traces;
+#[path = "it/ledger.rs"]
+mod ledger;
+#[path = "it/ledger_conformance.rs"]
+mod ledger_conformance;
+#[path = "it/ledger_faults.rs"]
+mod ledger_faults;
 #[path = "it/probe.rs"]
 mod probe;
 #[path = "it/probe_shells.rs"]

@@ -175,3 +175,155 @@ pub(crate) fn random_id() -> Result<String> {
     aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::failed("the system gives no random bytes"))?;
     Ok(format!("{:032x}", u128::from_ne_bytes(random)))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::{btree_map, btree_set, vec};
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::hold::{BootClock, Ended, Found, Pick, Scope, Until};
+
+    fn timestamp() -> impl Strategy<Value = jiff::Timestamp> {
+        (0..4_000_000_000_i64, 0..1_000_000_000_i32).prop_map(|(s, ns)| jiff::Timestamp::new(s, ns).unwrap())
+    }
+
+    fn pick() -> impl Strategy<Value = Pick> {
+        let all: Pick = serde_json::from_str("\"*\"").unwrap();
+        prop_oneof![Just(all), btree_set(".{0,9}", 0..4).prop_map(Pick::Names)]
+    }
+
+    fn until() -> impl Strategy<Value = Until> {
+        (timestamp(), 0.0..1e9, 0.0..1e9, ".{0,9}", 0.0..1e9).prop_map(|(at, seconds, spent, boot_id, counted)| Until {
+            at,
+            seconds,
+            spent,
+            counted: BootClock { boot_id, seconds: counted },
+        })
+    }
+
+    fn hold() -> impl Strategy<Value = Hold> {
+        let scope = (pick(), pick(), pick(), any::<bool>()).prop_map(|(hosts, repo, agent, supervisor)| Scope {
+            hosts,
+            repo,
+            agent,
+            supervisor,
+        });
+        let ended = (timestamp(), option::of(".{0,9}")).prop_map(|(at, by)| Ended { at, by });
+        let found = vec(".{0,9}", 0..3).prop_map(|lines| Found { lines });
+        let ends = (option::of(until()), option::of(".*"), option::of(found), option::of(ended));
+        ("[0-9a-f]{8}", scope, ".*", timestamp(), ends).prop_map(
+            |(id, scope, by, since, (until, reason, found, ended))| Hold {
+                id,
+                scope,
+                by,
+                since,
+                until,
+                reason,
+                found,
+                ended,
+            },
+        )
+    }
+
+    fn document() -> impl Strategy<Value = Document> {
+        let lease = (1..=MAX_EPOCH, ".{1,9}", ".{1,9}", any::<u64>()).prop_map(|(epoch, holder, nonce, seq)| Lease {
+            epoch,
+            holder,
+            nonce,
+            seq,
+        });
+        let entry =
+            (option::of(".*"), btree_map(".{0,9}", any::<u32>(), 0..3)).prop_map(|(id, shown)| HostEntry { id, shown });
+        (".{1,9}", lease, vec(".{0,9}", 0..5), btree_map(".{0,9}", entry, 0..4), vec(hold(), 0..4)).prop_map(
+            |(fleet, lease, recent, hosts, holds)| Document { v: VERSION, fleet, lease, recent, hosts, holds },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_document_survives_json(document in document()) {
+            let text = document.text().unwrap();
+            prop_assert!(!text.contains('\n'));
+            prop_assert_eq!(Document::parse(text.as_bytes()), Ok(document));
+        }
+
+        #[test]
+        fn another_version_is_refused_whatever_else_it_says(document in document(), v in 2..=u64::MAX) {
+            let text = document.text().unwrap().replacen("\"v\":1", &format!("\"v\":{v}"), 1);
+            prop_assert_eq!(Document::parse(text.as_bytes()), Err(Problem::Newer(v)));
+            prop_assert_eq!(Document::parse(format!("{{\"lease\":7,\"v\":{v}}}").as_bytes()), Err(Problem::Newer(v)));
+        }
+
+        #[test]
+        fn part_of_a_document_is_none(document in document(), part in 0.0..1.0) {
+            let text = document.text().unwrap();
+            let cut = (text.len() as f64 * part) as usize;
+            prop_assert!(matches!(Document::parse(&text.as_bytes()[..cut]), Err(Problem::Corrupt(_))));
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes in vec(any::<u8>(), 0..200)) {
+            prop_assert!(Document::parse(&bytes).is_err());
+        }
+
+        #[test]
+        fn whoever_acquires_is_above_everything_seen(document in document(), fence in 0..=2 * MAX_EPOCH) {
+            let mut mine = document.clone();
+            let highest = document.lease.epoch.max(fence);
+            match mine.acquire("vps-2", fence) {
+                Ok(epoch) => {
+                    prop_assert!(epoch == highest + 1 && epoch <= MAX_EPOCH);
+                    prop_assert_eq!((mine.lease.epoch, mine.lease.holder.as_str()), (epoch, "vps-2"));
+                    prop_assert_eq!(mine.lease.nonce, document.lease.nonce);
+                }
+                Err(error) => {
+                    prop_assert!(highest >= MAX_EPOCH && error.advice().is_some());
+                    prop_assert_eq!(mine, document, "a refused one changes nothing");
+                }
+            }
+        }
+
+        #[test]
+        fn a_successor_remembers_the_last_writes(writes in 1_usize..40) {
+            let mut nonces = Vec::new();
+            let mut last: Option<Document> = None;
+            for _ in 0..writes {
+                let mut next = last.clone().map_or_else(|| Document::new("solo", 1), Ok).unwrap();
+                next.follow(last.as_ref()).unwrap();
+                nonces.push(next.lease.nonce.clone());
+                last = Some(next);
+            }
+            let last = last.unwrap();
+            prop_assert_eq!(last.lease.seq, writes as u64);
+            for (age, nonce) in nonces.iter().rev().enumerate() {
+                prop_assert_eq!(last.has(nonce), age <= RECENT, "{} writes ago", age);
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_epoch_has_15_digits() {
+        assert_eq!(MAX_EPOCH.to_string(), "9".repeat(15));
+        let mut document = Document::new("solo", 1).unwrap();
+        assert_eq!(document.acquire("solo", MAX_EPOCH - 1).unwrap(), MAX_EPOCH);
+        let error = document.acquire("solo", 0).unwrap_err();
+        assert!(error.to_string().contains("more than 15 digits"), "{error}");
+    }
+
+    #[test]
+    fn a_first_document_is_its_own() {
+        let (one, other) = (Document::new("vps-1", 7).unwrap(), Document::new("vps-1", 7).unwrap());
+        assert_eq!((one.v, one.lease.epoch, one.lease.holder.as_str(), one.lease.seq), (1, 7, "vps-1", 1));
+        assert!(one.fleet.len() == 32 && one.fleet.bytes().all(|byte| byte.is_ascii_hexdigit()), "{}", one.fleet);
+        assert!(one.fleet != other.fleet && one.lease.nonce != other.lease.nonce);
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_not_written() {
+        let mut document = Document::new("solo", 1).unwrap();
+        document.lease.holder.clear();
+        assert_eq!(document.text().unwrap_err().exit(), crate::exit::Exit::Bug);
+    }
+}

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use rusqlite::ffi::SQLITE_IOERR_SHORT_READ;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
 use rustix::fs::{CWD, RenameFlags, renameat_with, statvfs};
 use rustix::io::Errno;
@@ -175,6 +176,10 @@ impl Sqlite {
 
     fn problem(&self, error: &rusqlite::Error) -> Problem {
         match error.sqlite_error_code() {
+            // The file ends in the middle of a page.
+            _ if error.sqlite_error().is_some_and(|error| error.extended_code == SQLITE_IOERR_SHORT_READ) => {
+                Problem::Corrupt("it is cut off".to_owned())
+            }
             Some(ErrorCode::DiskFull) => Problem::Full,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Problem::Busy,
             Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure) if !self.has_room() => Problem::Full,
