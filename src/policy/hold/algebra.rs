@@ -31,8 +31,11 @@ pub enum Held {
 /// Holds what `wish` says; the same scope again only updates the hold that there is. `id` is for a new one. Gives back
 /// the hold's id.
 pub fn hold(holds: &mut Vec<Hold>, wish: &Wish, id: &str, now: Timestamp, clock: &BootClock) -> (String, Held) {
-    let until = wish.seconds.map(|seconds| Until {
-        at: now.checked_add(jiff::SignedDuration::from_secs_f64(seconds)).unwrap_or(Timestamp::MAX),
+    // What no number can tell is for good: JSON has no infinity.
+    let until = wish.seconds.filter(|seconds| seconds.is_finite()).map(|seconds| Until {
+        at: jiff::SignedDuration::try_from_secs_f64(seconds)
+            .and_then(|span| now.checked_add(span))
+            .unwrap_or(Timestamp::MAX),
         seconds,
         spent: 0.0,
         counted: clock.clone(),
@@ -94,10 +97,14 @@ pub fn expire(holds: &mut [Hold], now: Timestamp, clock: &BootClock) -> Vec<Hold
     let mut over = Vec::new();
     for hold in holds.iter_mut().filter(|hold| hold.ended.is_none()) {
         let Some(until) = &mut hold.until else { continue };
-        if until.counted.boot_id == clock.boot_id {
-            until.spent += (clock.seconds - until.counted.seconds).max(0.0);
+        let gone_by = clock.seconds - until.counted.seconds;
+        if until.counted.boot_id != clock.boot_id {
+            until.counted = clock.clone();
+        } else if gone_by > 0.0 {
+            // An older reading of the same boot must not set the mark back: the time since would count twice.
+            until.spent += gone_by;
+            until.counted = clock.clone();
         }
-        until.counted = clock.clone();
         if now >= until.at && until.spent >= until.seconds {
             hold.ended = Some(Ended { at: now, by: None });
             over.push(hold.clone());

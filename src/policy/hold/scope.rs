@@ -123,11 +123,8 @@ impl Scope {
     pub fn meets(&self, other: &Scope, is_supervisor: impl Fn(&str) -> bool) -> bool {
         let agents = match (&self.agent, &other.agent) {
             (Pick::All, Pick::All) => true,
-            (Pick::Names(names), scope @ Pick::All) | (scope @ Pick::All, Pick::Names(names)) => {
-                let all = if std::ptr::eq(scope, &self.agent) { self } else { other };
-                names.iter().any(|name| all.holds_agent(name, is_supervisor(name)))
-            }
-            (Pick::Names(names), Pick::Names(others)) => !names.is_disjoint(others),
+            (Pick::Names(names), _) => names.iter().any(|name| other.holds_agent(name, is_supervisor(name))),
+            (Pick::All, Pick::Names(names)) => names.iter().any(|name| self.holds_agent(name, is_supervisor(name))),
         };
         agents && self.hosts.meets(&other.hosts) && self.repo.meets(&other.repo)
     }

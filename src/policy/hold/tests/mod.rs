@@ -1,0 +1,1 @@
+//! The algebra of holds, and what hosts are told, against a model.
