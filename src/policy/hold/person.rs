@@ -16,7 +16,7 @@ pub struct Person {
     pub scope: Scope,
     /// Where it was found.
     pub file: String,
-    /// Ids of lines of our form among it that stand for no other hold of ours, those known before too.
+    /// Ids of lines of our form among it of which no ledger of ours knows.
     pub lines: Vec<String>,
     /// Who, where a line says so.
     pub by: Option<String>,
@@ -30,7 +30,13 @@ pub struct Person {
 
 impl Person {
     /// What the lines of our form of which no ledger of ours knows, and else the first text, say about the hold.
-    pub(super) fn of(scope: Scope, file: String, lines: Vec<String>, strangers: &[&HaltLine], text: &str) -> Person {
+    pub(super) fn of(
+        scope: Scope,
+        file: String,
+        lines: Vec<String>,
+        strangers: &[&HaltLine],
+        text: Option<&str>,
+    ) -> Person {
         let first = strangers.first();
         let until = strangers.iter().map(|line| line.until).collect::<Option<Vec<_>>>();
         Person {
@@ -39,8 +45,9 @@ impl Person {
             lines,
             by: first.map(|line| line.by.clone()),
             since: first.map(|line| line.since),
-            until: until.and_then(|all| all.into_iter().max()),
-            reason: first.and_then(|line| line.reason.clone()).or_else(|| plain(text)),
+            // Text has no end.
+            until: until.filter(|_| text.is_none()).and_then(|all| all.into_iter().max()),
+            reason: first.and_then(|line| line.reason.clone()).or_else(|| plain(text?)),
         }
     }
 
@@ -54,10 +61,10 @@ impl Person {
         now: Timestamp,
         clock: &BootClock,
     ) -> String {
-        let found = Some(Found { lines: self.lines.clone() });
         let id = match holds.iter_mut().find(|hold| hold.ended.is_none() && hold.scope == self.scope) {
             Some(same) => {
-                same.found = found;
+                let lines = &mut same.found.get_or_insert_default().lines;
+                lines.extend(self.lines.iter().filter(|id| !lines.contains(id)).cloned().collect::<Vec<_>>());
                 same.id.clone()
             }
             None => {
@@ -74,7 +81,7 @@ impl Person {
                     since: self.since.unwrap_or(now),
                     until,
                     reason: self.reason.clone(),
-                    found,
+                    found: Some(Found { lines: self.lines.clone() }),
                     ended: None,
                 });
                 id.to_owned()

@@ -195,9 +195,9 @@ impl Look<'_> {
 
         // What a person put there: of a hold that is known, of one that was lifted and not cleared yet, or new. An empty
         // file may also be what a full disk left of a hold that is not wanted any more.
-        let standing = holds.iter().find(|hold| hold.ended.is_none() && stands(hold));
+        let standing = holds.iter().any(|hold| hold.ended.is_none() && stands(hold));
         let person = foreign || (empty && want.is_empty());
-        if !strangers.is_empty() || (person && standing.is_none()) {
+        if !strangers.is_empty() || (person && !standing) {
             let left = |hold: &&Hold| {
                 let showed = self.shown.get(&key(&hold.id, file)).is_some_and(|times| *times < GIVEN_UP);
                 showed && !here(hold) && if stands(hold) { lifted(hold) } else { empty }
@@ -208,10 +208,8 @@ impl Look<'_> {
                     self.clear(key(&hold.id, file));
                 }
                 (None, Some(scope)) => {
-                    let known = standing.and_then(|hold| hold.found.as_ref()).map_or(&[][..], |found| &found.lines);
-                    let ids: BTreeSet<&String> = known.iter().chain(strangers.iter().map(|line| &line.id)).collect();
-                    let ids = ids.into_iter().cloned().collect();
-                    let text = texts.first().copied().unwrap_or_default();
+                    let ids = strangers.iter().map(|line| line.id.clone()).collect();
+                    let text = texts.first().copied();
                     self.plan.found.push(Person::of(scope.clone(), file.to_string(), ids, &strangers, text));
                 }
                 (None, None) => {}
@@ -230,6 +228,14 @@ impl Look<'_> {
             } else {
                 self.missing(file, hold, false);
             }
+        }
+
+        // What keeps the file there stays until all that is wanted shows: a full disk may take no line, and then the
+        // file would go with the last of the others.
+        if !empty && self.plan.add.iter().any(|(to, _)| to == file) {
+            self.plan.drop.retain(|(from, _)| from != file);
+            let place = format!(" {file}");
+            self.plan.cleared.retain(|key| !key.ends_with(&place));
         }
     }
 
@@ -305,7 +311,7 @@ impl Look<'_> {
                     Some(hold) => self.keep(key_at(&hold.id, path)),
                     None => {
                         let text = format!("{path} is not there");
-                        self.plan.found.push(Person::of(scope, path.to_owned(), Vec::new(), &[], &text));
+                        self.plan.found.push(Person::of(scope, path.to_owned(), Vec::new(), &[], Some(&text)));
                     }
                 }
             }

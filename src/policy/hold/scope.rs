@@ -131,12 +131,11 @@ impl Scope {
 
     /// The flags that name it, as a person types them.
     pub fn flags(&self) -> String {
-        let flag = |name: &str, pick: &Pick| match pick {
+        // Each name by itself: the comma between them needs no quotes.
+        let quoted = |name: &String| shlex::try_quote(name).map_or(name.clone(), |quoted| quoted.into_owned());
+        let flag = |flag: &str, pick: &Pick| match pick {
             Pick::All => None,
-            Pick::Names(_) => {
-                let text = pick.to_string();
-                Some(format!("--{name} {}", shlex::try_quote(&text).map_or(text.clone(), |quoted| quoted.into_owned())))
-            }
+            Pick::Names(names) => Some(format!("--{flag} {}", names.iter().map(quoted).collect::<Vec<_>>().join(","))),
         };
         let flags = [flag("host", &self.hosts), flag("repo", &self.repo), flag("agent", &self.agent)];
         let flags: Vec<String> = flags.into_iter().flatten().collect();
