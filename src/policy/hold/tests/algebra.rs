@@ -115,7 +115,7 @@ fn a_hold_shows_in_these_files() {
         ("- * dev", ""),
         ("b1 * unheard-of", "unheard-of"),
     ];
-    let model = model(AGENTS);
+    let model = model(false);
     for (hold, files) in table {
         let holds = [held("h", scope(hold))];
         let wanted = Wanted::on("b1", &holds, &model);
@@ -128,7 +128,7 @@ fn a_hold_shows_in_these_files() {
 #[test]
 fn agents_and_repos_that_come_later_are_held_by_a_star() {
     let holds = [held("h", scope("* * *"))];
-    let (before, after) = (model(AGENTS), model(&format!("{AGENTS}{LATER}")));
+    let (before, after) = (model(false), model(true));
     let extra = HaltFile::of("extra", "*");
     assert!(!Wanted::on("new-host", &holds, &before).files.contains_key(&extra));
     assert!(Wanted::on("new-host", &holds, &after).files.contains_key(&extra));

@@ -115,7 +115,7 @@ impl World {
             active: ACTIVE.iter().map(|path| ((*path).to_owned(), (true, false))).collect(),
             holds: Vec::new(),
             shown: BTreeMap::new(),
-            model: model(AGENTS),
+            model: model(false),
             seconds: 0,
             up: true,
             guard: Guard::Works,
@@ -281,7 +281,7 @@ impl World {
             Step::Wait(seconds) => self.seconds += i64::from(*seconds),
             Step::Reach(up) => self.up = *up,
             Step::Guard(guard) => self.guard = *guard,
-            Step::Later(later) => self.model = if *later { model(&format!("{AGENTS}{LATER}")) } else { model(AGENTS) },
+            Step::Later(later) => self.model = model(*later),
             Step::Touch(file) => self.put(file, ""),
             Step::Write(file) => {
                 let text = format!("stop, {}", self.id());
@@ -410,7 +410,7 @@ fn is_line(text: &str, kind: Kind, id: &str) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: std::env::var("STRESS").map_or(1000, |n| n.parse().unwrap()), ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_quiet_ticks_make_the_host_show_what_is_held(steps in steps()) {

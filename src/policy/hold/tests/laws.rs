@@ -104,7 +104,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #[test]
     fn what_is_inside_meets_and_holds_nothing_more((a, b) in pairs(), c in scopes()) {
-        let model = model(AGENTS);
+        let model = model(false);
         prop_assert!(a.inside(&a, is_supervisor) && a.meets(&a, is_supervisor));
         prop_assert_eq!(a.meets(&b, is_supervisor), b.meets(&a, is_supervisor));
         if a.inside(&b, is_supervisor) {

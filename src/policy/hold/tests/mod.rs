@@ -5,7 +5,7 @@ mod host;
 mod laws;
 mod plans;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 
@@ -33,7 +33,13 @@ fn source(path: &str, text: String) -> Arc<SourceFile> {
     Arc::new(SourceFile { path: path.into(), text })
 }
 
-fn model(agents: &str) -> Model {
+/// The model of [`AGENTS`], and with those that come [`LATER`].
+fn model(later: bool) -> Model {
+    static MODELS: LazyLock<[Model; 2]> = LazyLock::new(|| [parsed(AGENTS), parsed(&format!("{AGENTS}{LATER}"))]);
+    MODELS[usize::from(later)].clone()
+}
+
+fn parsed(agents: &str) -> Model {
     let mut problems = Diagnostics::default();
     let settings = Settings::parse(source("factory.yml", format!("agents:{agents}")), &mut problems).0.unwrap();
     let repos = "repos:\n  harb: {slug: o/harb, agents: {dev: {halt: {file: /srv/harb.halt}}}}\n  web: {slug: o/web}\n";
