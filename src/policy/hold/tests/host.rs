@@ -410,8 +410,6 @@ fn is_line(text: &str, kind: Kind, id: &str) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: std::env::var("STRESS").map_or(1000, |n| n.parse().unwrap()), ..ProptestConfig::default() })]
-
     #[test]
     fn whatever_happens_quiet_ticks_make_the_host_show_what_is_held(steps in steps()) {
         let mut world = World::new();
