@@ -5,6 +5,7 @@ mod events;
 mod exec;
 pub mod global;
 mod halt;
+mod host;
 mod init;
 mod inventory;
 mod manual;
@@ -80,6 +81,7 @@ enum Verb {
     Status(status::Args),
     Halt(halt::Args),
     Resume(resume::Args),
+    Host(host::Args),
     Events(events::Args),
     Completions(manual::Completions),
     Man(manual::Man),
@@ -129,6 +131,7 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Status(args) => status::run(&args, context).await,
         Verb::Halt(args) => halt::run(&args, context).await,
         Verb::Resume(args) => resume::run(&args, context).await,
+        Verb::Host(args) => host::run(args, context).await,
         Verb::Events(args) => events::run(&args, context),
         Verb::Completions(args) => manual::completions(&args, context),
         Verb::Man(args) => manual::man(&args, context),

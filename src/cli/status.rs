@@ -10,8 +10,9 @@ use super::global::Form;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::journal::{HostRecord, Journal, TickRecord};
+use crate::ledger::{Document, Ledger};
 use crate::policy::severity::Severities;
-use crate::render::status::{self, HostStatus, Status};
+use crate::render::status::{self, HoldStatus, HostStatus, Status};
 use crate::tick::lock;
 
 /// How often `--watch` looks again.
@@ -31,7 +32,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     let (state, hosts) = context.state_and_hosts()?;
     loop {
-        let status = read(&state, hosts.as_deref())?;
+        let status = read(&state, hosts.as_deref()).await?;
         if args.watch {
             context.ui.clear();
         }
@@ -46,7 +47,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     }
 }
 
-fn read(state: &Path, hosts: Option<&[String]>) -> Result<Status> {
+async fn read(state: &Path, hosts: Option<&[String]>) -> Result<Status> {
     let nothing = || {
         Error::failed(format!("nothing has run yet: there is no journal in {}", state.display()))
             .help("`factory run` looks at every host and records what it sees")
@@ -63,5 +64,42 @@ fn read(state: &Path, hosts: Option<&[String]>) -> Result<Status> {
         seen: record.seen,
         verdict: record.verdict,
     });
-    Ok(Status { tick, running: lock::holder(state).map(|holder| holder.pid), hosts: hosts.collect() })
+    let hosts: Vec<HostStatus> = hosts.collect();
+    let running = lock::holder(state).map(|holder| holder.pid);
+    // A ledger that cannot be read must not hide how the hosts are.
+    let (document, ledger) = match ledger(state).await {
+        Ok(document) => (document, None),
+        Err(error) => (None, Some(error.with_causes())),
+    };
+    let holds = document.as_ref().map(|document| held(document, &hosts)).unwrap_or_default();
+    let lease = document.map(|document| document.lease);
+    Ok(Status { tick, running, hosts, holds, lease, ledger })
+}
+
+async fn ledger(state: &Path) -> Result<Option<Document>> {
+    match Ledger::open_to_read(state)? {
+        Some(ledger) => Ok(ledger.read().await?.map(|(_, document)| document)),
+        None => Ok(None),
+    }
+}
+
+/// The holds that are not over and are about one of `hosts`, with where they do not show.
+fn held(document: &Document, hosts: &[HostStatus]) -> Vec<HoldStatus> {
+    let times = |host: &str, id: &str| {
+        let shown = document.hosts.get(host).map(|entry| &entry.shown);
+        let of = |(key, _): &(&String, &u32)| key.split_once(' ').is_some_and(|(of, _)| of == id);
+        shown.into_iter().flatten().filter(of).map(|(_, times)| *times).max()
+    };
+    let active = document.holds.iter().filter(|hold| hold.ended.is_none());
+    let status = active.map(|hold| {
+        let here: Vec<&str> =
+            hosts.iter().map(|host| host.host.as_str()).filter(|host| hold.scope.hosts.has(host)).collect();
+        let which = |wanted: fn(Option<u32>) -> bool| {
+            let some = here.iter().filter(|host| wanted(times(host, &hold.id)));
+            some.map(|host| (*host).to_owned()).collect::<Vec<_>>()
+        };
+        let (pending, given_up) = (which(|times| times.is_none()), which(|times| times > Some(1)));
+        (here.is_empty(), HoldStatus { hold: hold.clone(), pending, given_up })
+    });
+    status.filter(|(nowhere, _)| !nowhere).map(|(_, status)| status).collect()
 }

@@ -64,7 +64,7 @@ pub struct HostEntry {
     /// Why nothing may be changed there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub barred: Option<String>,
-    /// By hold id: it was seen there, and how many times running it has been gone again since.
+    /// By `ID FILE`, the hold and where it was seen: 0, 1 once it was gone and is put back, 2 once it is given up.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shown: BTreeMap<String, u32>,
 }

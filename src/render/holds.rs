@@ -37,6 +37,13 @@ fn by(hold: &Hold) -> String {
     format!("by {}{until}{reason}", plain(&hold.by))
 }
 
+/// `agent dev on beefy-2, by anna since 2026-11-22 12:03 UTC until 14:03 UTC (upgrade)`.
+pub fn sentence(hold: &Hold) -> String {
+    let scope = hold.scope.to_string();
+    let by = by(hold).replacen(&plain(&hold.by), &format!("{} since {}", plain(&hold.by), time(hold.since)), 1);
+    format!("{scope}, {by}")
+}
+
 /// A moment, to the minute.
 pub fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()
@@ -127,6 +134,14 @@ pub fn show_by_hand(told: &[(String, Option<Error>)], wish: &Wish, why: &str, ui
     ui.warn(&format!("{why}: the halt files were written straight to the hosts, as a person's{time}"));
 }
 
+/// What a verb did to hosts: a line that says what with, and a row a host.
+pub fn show_hosts(kind: &str, what: &str, done: &str, hosts: &[(String, Acted)], ui: &Ui) {
+    match ui.form {
+        Form::Text => ui.print(&format!("{kind}: {what}\n{}", rows(hosts, done, ui.out))),
+        _ => ui.object(kind, &json!({ "what": what, "hosts": rows_json(hosts) })),
+    }
+}
+
 fn became(held: Held) -> &'static str {
     match held {
         Held::New => "new",
@@ -139,7 +154,7 @@ fn became(held: Held) -> &'static str {
 fn rows<'a>(hosts: impl IntoIterator<Item = &'a (String, Acted)>, done: &str, style: Style) -> String {
     let mut sheet = Sheet::new(style, &["HOST", "STATE", "NOTE"]);
     for (host, acted) in hosts {
-        let what: Vec<String> = acted.done.iter().map(files).collect();
+        let what: Vec<String> = acted.done.iter().map(|(op, _)| files(op)).collect();
         let (state, level, note) = match &acted.stopped {
             None if acted.degraded => {
                 (done, 1, format!("{}; its disk is full, empty files stand for it", what.join(", ")))
@@ -158,7 +173,7 @@ fn rows<'a>(hosts: impl IntoIterator<Item = &'a (String, Acted)>, done: &str, st
 
 fn rows_json(hosts: &[(String, Acted)]) -> Vec<Value> {
     let row = |(host, acted): &(String, Acted)| {
-        let done: Vec<String> = acted.done.iter().map(words).collect();
+        let done: Vec<String> = acted.done.iter().map(|(op, _)| words(op)).collect();
         let why = acted.stopped.as_ref().map(Stopped::to_string);
         json!({ "host": host, "done": done, "degraded": acted.degraded, "why": why,
                 "help": acted.stopped.as_ref().and_then(|stopped| stopped.advice(host)) })
@@ -186,9 +201,10 @@ pub fn lifted_events(lifted: &Lifted, who: &str) -> Vec<Event> {
     lifted.events.iter().cloned().chain(ended).chain(host_events(&lifted.hosts)).collect()
 }
 
-fn host_events(hosts: &[(String, Acted)]) -> Vec<Event> {
+/// What was done on each host, for the journal.
+pub fn host_events(hosts: &[(String, Acted)]) -> Vec<Event> {
     let of = |(host, acted): &(String, Acted)| {
-        let done = acted.done.iter().map(|op| event(Some(host), 0, words(op)));
+        let done = acted.done.iter().map(|(op, _)| event(Some(host), 0, words(op)));
         let stopped =
             acted.stopped.iter().map(|stopped| event(Some(host), 1, format!("{host} not changed: {stopped}")));
         done.chain(stopped).collect::<Vec<_>>()

@@ -33,6 +33,19 @@ pub fn samples(samples: &[Sample], style: Style) -> String {
     sheet.to_string()
 }
 
+/// Whom hosts obey, as a table.
+pub fn fences(samples: &[Sample], style: Style) -> String {
+    let mut sheet = Sheet::new(style, &["HOST", "FLEET", "EPOCH", "HOLDER", "NOTE"]);
+    for sample in samples {
+        let fence = sample.fence.clone().unwrap_or_default();
+        let note = sample.missing.clone().unwrap_or_default();
+        let fields = [fence.fleet, fence.epoch.map(|epoch| epoch.to_string()), fence.holder];
+        let head = [Field::text(&sample.host)].into_iter();
+        sheet.row(head.chain(fields.map(Field::maybe)).chain([Field::text(note)]));
+    }
+    sheet.to_string()
+}
+
 /// A line a host: its one-line verdict, and what is held there.
 pub fn verdicts(hosts: &[Decided], holds: &[Hold], style: Style) -> String {
     let line = |decided: &Decided| {

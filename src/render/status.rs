@@ -9,6 +9,8 @@ use super::diagnostic::Style;
 use super::table::{Field, Sheet, ago, level_name, plain};
 use crate::inventory::units::Bytes;
 use crate::journal::TickRecord;
+use crate::ledger::Lease;
+use crate::policy::hold::Hold;
 use crate::policy::severity::{Level, Severities};
 use crate::tick::UNKNOWN;
 
@@ -24,6 +26,24 @@ pub struct Status {
     pub running: Option<u32>,
     /// Every host that was ever looked at.
     pub hosts: Vec<HostStatus>,
+    /// What people hold on these hosts.
+    pub holds: Vec<HoldStatus>,
+    /// Who leads; absent without a ledger.
+    pub lease: Option<Lease>,
+    /// Why the ledger cannot be read, if it cannot.
+    pub ledger: Option<String>,
+}
+
+/// A manual hold.
+#[derive(Clone, Debug, Serialize)]
+pub struct HoldStatus {
+    /// The hold.
+    #[serde(flatten)]
+    pub hold: Hold,
+    /// The hosts that have not shown it yet.
+    pub pending: Vec<String>,
+    /// The hosts where somebody keeps taking it away.
+    pub given_up: Vec<String>,
 }
 
 /// What is known of a host.
@@ -66,12 +86,36 @@ pub fn text(status: &Status, now: Timestamp, style: Style) -> String {
             Field::text(level_name(host.level)).level(host.level),
             Field::text(ago(host.since, now)),
             Field::text(host.seen.map_or("never".to_owned(), |seen| format!("{} ago", ago(seen, now)))),
-            Field::text(&host.verdict),
+            Field::text(format!("{}{}", host.verdict, held(status, &host.host))),
         ]);
     }
     let _ = write!(text, "{sheet}");
+    holds(&mut text, status);
     silence(&mut text, &status.hosts);
     text
+}
+
+/// What is held on a host, for its line.
+fn held(status: &Status, host: &str) -> String {
+    let here = status.holds.iter().filter(|one| one.hold.scope.hosts.has(host)).map(|one| one.hold.id.as_str());
+    let ids: Vec<&str> = here.collect();
+    if ids.is_empty() { String::new() } else { format!("; held ({})", ids.join(", ")) }
+}
+
+/// What people hold, why, and what lifts it.
+fn holds(text: &mut String, status: &Status) {
+    if let Some(why) = &status.ledger {
+        let _ = writeln!(text, "\nwhat is held is not known: {}", plain(why));
+    }
+    for HoldStatus { hold, pending, given_up } in &status.holds {
+        let _ = writeln!(text, "\nheld: {} (hold {})", super::holds::sentence(hold), hold.id);
+        for (hosts, what) in [(pending, "not yet on"), (given_up, "somebody keeps taking it away on")] {
+            if !hosts.is_empty() {
+                let _ = writeln!(text, "  {what} {}", hosts.join(", "));
+            }
+        }
+        let _ = writeln!(text, "  `factory resume {}` lifts it", hold.scope.flags());
+    }
 }
 
 /// What silence means, and what was known last of those who are silent.

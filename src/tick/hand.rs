@@ -43,12 +43,14 @@ pub struct Hand {
 /// What came of the calls on one host.
 #[derive(Debug, Default)]
 pub struct Acted {
-    /// What was done, in order.
-    pub done: Vec<Op>,
+    /// What was done, in order, and how the guard put it.
+    pub done: Vec<(Op, Word)>,
     /// The host's disk is full: only empty files could be made.
     pub degraded: bool,
     /// The content of `host-id`.
     pub host_id: Option<String>,
+    /// The epoch that the host obeys now.
+    pub epoch: Option<u64>,
     /// Why not all of it was done.
     pub stopped: Option<Stopped>,
 }
@@ -181,7 +183,7 @@ impl Hand {
     }
 
     async fn take_back(&self, ledger: &Ledger, place: &Place, acted: &mut Acted) -> Result<(), Stopped> {
-        let added = acted.done.iter().flat_map(|op| match op {
+        let added = acted.done.iter().flat_map(|(op, _)| match op {
             Op::Halt { add, .. } => add.as_slice(),
             _ => &[],
         });
@@ -209,8 +211,9 @@ impl Hand {
 impl Acted {
     fn take(&mut self, op: Op, answer: Answer) {
         self.degraded |= answer.word == Word::Degraded;
+        self.epoch = answer.fence.and_then(|fence| fence.epoch).or(self.epoch);
         self.host_id = answer.host_id.or(self.host_id.take());
-        self.done.push(op);
+        self.done.push((op, answer.word));
     }
 }
 

@@ -227,7 +227,7 @@ impl Holds {
     }
 
     fn note(&mut self, host: &str, acted: &Acted) {
-        for op in &acted.done {
+        for (op, _) in &acted.done {
             let what = words(op);
             info!(host, what, degraded = acted.degraded, "done");
             let full = if acted.degraded { " (its disk is full: empty files stand for it)" } else { "" };
@@ -303,24 +303,17 @@ pub(super) async fn record(
             for one in seen {
                 let name = &one.place.name;
                 let acted = acted.get(name).unwrap_or(&nothing);
-                let mut plan = planned(old, model, one);
+                let plan = planned(old, model, one);
+                let mut shown = plan.shown.clone();
+                // What was planned on an older document is left to the next look.
+                let still = |op: &Op| plan.ops().contains(op);
+                acted.done.iter().filter(|(op, _)| still(op)).for_each(|(op, word)| plan.done(op, *word, &mut shown));
                 for person in &plan.found {
                     events.push(found_event(name, person, now));
-                    hold::found(&mut document.holds, person, &hold_id()?, now, &clock);
-                }
-                for op in &acted.done {
-                    match op {
-                        Op::Halt { add, .. } => add.iter().for_each(|(file, line)| {
-                            plan.shown.entry(hold::key(&line.id, file)).or_insert(0);
-                        }),
-                        Op::Resume { .. } => plan.cleared.iter().for_each(|key| {
-                            plan.shown.remove(key);
-                        }),
-                        _ => {}
-                    }
+                    person.record(&mut document.holds, &mut shown, &hold_id()?, now, &clock);
                 }
                 let entry = document.hosts.entry(name.clone()).or_default();
-                entry.shown = plan.shown;
+                entry.shown = shown;
                 entry.barred = None;
                 entry.id = entry.id.take().or_else(|| acted.host_id.clone()).or_else(|| one.host_id.clone());
             }

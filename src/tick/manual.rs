@@ -17,6 +17,7 @@ use crate::journal::Event;
 use crate::ledger::{Change, Document, Ledger};
 use crate::policy::hold::{self, Held, Hold, Model, Resumed, Scope, Wanted, Wish};
 use crate::remote::guard::Op;
+use crate::remote::sample::Sample;
 use crate::ssh::{Fleet, each};
 
 /// Who orders, and whom it concerns.
@@ -81,7 +82,10 @@ impl Order<'_> {
             .change(|old| {
                 let mut document = old.cloned().ok_or_else(gone)?;
                 let said = hold::hold(&mut document.holds, wish, &id, Timestamp::now(), &boot_clock());
-                Ok(if said.1 == Held::Already { Change::Nothing(said) } else { Change::To(document, said) })
+                // Asked for anew, it is written again where somebody kept taking it away.
+                let concerned = document.hosts.iter_mut().filter(|(name, _)| wish.scope.hosts.has(name));
+                concerned.for_each(|(_, entry)| hold::insist(&mut entry.shown, &said.0));
+                Ok(if old == Some(&document) { Change::Nothing(said) } else { Change::To(document, said) })
             })
             .await?;
         let document = document.ok_or_else(gone)?;
@@ -109,12 +113,12 @@ impl Order<'_> {
                 for one in &seen {
                     let name = &one.place.name;
                     let plan = planned(&document, &self.model, one);
+                    let shown = &mut document.hosts.entry(name.clone()).or_default().shown;
+                    *shown = plan.shown;
                     for person in &plan.found {
                         events.push(found_event(name, person, now));
-                        hold::found(&mut document.holds, person, &hold_id()?, now, &clock);
+                        person.record(&mut document.holds, shown, &hold_id()?, now, &clock);
                     }
-                    // From now on it is known that this host shows them, so that what is lifted is taken out.
-                    document.hosts.entry(name.clone()).or_default().shown = planned(&document, &self.model, one).shown;
                 }
                 let resumed =
                     hold::resume(&mut document.holds, scope, by, now, |agent| self.model.is_supervisor(agent));
@@ -139,6 +143,28 @@ impl Order<'_> {
         Ok(Lifted { resumed, hosts, events })
     }
 
+    /// One sample of each of the hosts of that name, in the order of the inventory. Connections to those that show a
+    /// hold are kept.
+    pub(super) async fn samples(&self, concerned: impl Fn(&str) -> bool, report: &dyn Fn(&Progress)) -> Vec<Sample> {
+        let targets: Vec<Target> = self.targets.iter().filter(|target| concerned(&target.name)).cloned().collect();
+        let order: Vec<String> = targets.iter().map(|target| target.name.clone()).collect();
+        let mut samples = Vec::new();
+        let tell = |answer: Answer| {
+            let Answer { sample, seconds, .. } = answer;
+            let needed = sample.found.as_ref().is_some_and(|found| !found.is_empty());
+            let (level, verdict) = match &sample.missing {
+                Some(why) => (UNKNOWN, format!("unknown: {why}")),
+                None => (0, "ok: seen".to_owned()),
+            };
+            report(&Progress::Answered { host: sample.host.clone(), level, seconds, verdict });
+            samples.push(sample);
+            needed
+        };
+        probe(targets, self.fleet, self.bounds, tell, report).await;
+        samples.sort_by_key(|sample: &Sample| order.iter().position(|name| *name == sample.host));
+        samples
+    }
+
     /// What the hosts of `scope` show; those that do not, and why.
     async fn look(
         &self,
@@ -146,23 +172,9 @@ impl Order<'_> {
         scope: &Scope,
         report: &dyn Fn(&Progress),
     ) -> (Vec<Seen>, BTreeMap<String, Acted>) {
-        let concerned = |target: &&Target| scope.hosts.has(&target.name);
-        let targets: Vec<Target> = self.targets.iter().filter(concerned).cloned().collect();
         let places: BTreeMap<String, Place> =
-            targets.iter().map(|target| (target.name.clone(), super::place(target))).collect();
-        let mut samples = Vec::new();
-        let tell = |answer: Answer| {
-            let Answer { sample, seconds, .. } = answer;
-            let needed = sample.found.as_ref().is_some_and(|found| !found.is_empty());
-            let (level, verdict) = match &sample.missing {
-                Some(why) => (UNKNOWN, format!("unknown: {why}")),
-                None => (0, "ok: seen what is held there".to_owned()),
-            };
-            report(&Progress::Answered { host: sample.host.clone(), level, seconds, verdict });
-            samples.push(sample);
-            needed
-        };
-        probe(targets, self.fleet, self.bounds, tell, report).await;
+            self.places(scope).into_iter().map(|place| (place.name.clone(), place)).collect();
+        let samples = self.samples(|name| scope.hosts.has(name), report).await;
         let (mut seen, mut stopped) = (Vec::new(), BTreeMap::new());
         for sample in samples {
             let Some(place) = places.get(&sample.host) else { continue };

@@ -1,6 +1,7 @@
 //! One wake, start to end: lead -> observe -> decide -> act -> record. Each host is decided and acted on as soon as its
 //! own answer is in.
 
+pub mod adopt;
 mod controller;
 pub mod deadline;
 pub mod decide;

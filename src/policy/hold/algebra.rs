@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{BootClock, Ended, Found, Hold, Person, Scope, Until};
+use super::{BootClock, Ended, Hold, Scope, Until};
 
 /// What a person asks for.
 #[derive(Clone, Debug)]
@@ -31,8 +31,11 @@ pub enum Held {
 /// Holds what `wish` says; the same scope again only updates the hold that there is. `id` is for a new one. Gives back
 /// the hold's id.
 pub fn hold(holds: &mut Vec<Hold>, wish: &Wish, id: &str, now: Timestamp, clock: &BootClock) -> (String, Held) {
-    let until = wish.seconds.map(|seconds| Until {
-        at: now.checked_add(jiff::SignedDuration::from_secs_f64(seconds)).unwrap_or(Timestamp::MAX),
+    // What no number can tell is for good: JSON has no infinity.
+    let until = wish.seconds.filter(|seconds| seconds.is_finite()).map(|seconds| Until {
+        at: jiff::SignedDuration::try_from_secs_f64(seconds)
+            .and_then(|span| now.checked_add(span))
+            .unwrap_or(Timestamp::MAX),
         seconds,
         spent: 0.0,
         counted: clock.clone(),
@@ -94,42 +97,18 @@ pub fn expire(holds: &mut [Hold], now: Timestamp, clock: &BootClock) -> Vec<Hold
     let mut over = Vec::new();
     for hold in holds.iter_mut().filter(|hold| hold.ended.is_none()) {
         let Some(until) = &mut hold.until else { continue };
-        if until.counted.boot_id == clock.boot_id {
-            until.spent += (clock.seconds - until.counted.seconds).max(0.0);
+        let gone_by = clock.seconds - until.counted.seconds;
+        if until.counted.boot_id != clock.boot_id {
+            until.counted = clock.clone();
+        } else if gone_by > 0.0 {
+            // An older reading of the same boot must not set the mark back: the time since would count twice.
+            until.spent += gone_by;
+            until.counted = clock.clone();
         }
-        until.counted = clock.clone();
         if now >= until.at && until.spent >= until.seconds {
             hold.ended = Some(Ended { at: now, by: None });
             over.push(hold.clone());
         }
     }
     over
-}
-
-/// Records what a person put on a host by hand. Where the same scope is held already, that hold stands for it too.
-pub fn found(holds: &mut Vec<Hold>, person: &Person, id: &str, now: Timestamp, clock: &BootClock) {
-    let same = holds.iter_mut().find(|hold| hold.ended.is_none() && hold.scope == person.scope);
-    if let Some(same) = same {
-        let found = same.found.get_or_insert_default();
-        found.lines.extend(person.lines.iter().filter(|id| **id != same.id).cloned());
-        found.lines.sort();
-        found.lines.dedup();
-        return;
-    }
-    let until = person.until.map(|at| Until {
-        at,
-        seconds: at.duration_since(person.since.unwrap_or(now)).as_secs_f64().max(0.0),
-        spent: 0.0,
-        counted: clock.clone(),
-    });
-    holds.push(Hold {
-        id: id.to_owned(),
-        scope: person.scope.clone(),
-        by: person.by.clone().unwrap_or_else(|| "a person on the host".to_owned()),
-        since: person.since.unwrap_or(now),
-        until,
-        reason: person.reason.clone(),
-        found: Some(Found { lines: person.lines.clone() }),
-        ended: None,
-    });
 }

@@ -1,17 +1,23 @@
 //! Manual holds: what a person told to stand still, until when, and what lifts it.
 
 mod algebra;
+mod person;
 mod plan;
 mod scope;
+mod sighting;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use algebra::{Held, Resumed, Wish, expire, found, hold, resume};
-pub use plan::{Note, Person, Plan, Sighting, key, line, plan};
+pub use algebra::{Held, Resumed, Wish, expire, hold, resume};
+pub use person::Person;
+pub use plan::{Note, Plan, insist, line, plan};
 pub use scope::{Pick, Scope};
-pub use wanted::{Means, Model, Wanted};
+pub use sighting::{Active, Sighting};
+pub use wanted::{Means, Model, Unit, Wanted};
 
 /// A manual hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,64 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
+use super::person::{Person, scope_by, scope_of};
+use super::sighting::{Active, Sighting};
 use super::wanted::{Means, Model, Wanted};
-use super::{Hold, Pick, Scope};
-use crate::inventory::name;
-use crate::remote::guard::{Drop, Op};
+use super::{Ended, Hold};
+use crate::remote::guard::{Drop, Op, Word};
 use crate::remote::halt::{HaltFile, HaltLine, Kind};
-use crate::remote::sample::Found;
 
-/// A hold that was there and is gone again is put back once; the second time running somebody means it.
-const GIVE_UP: u32 = 2;
-
-/// What a host shows of holds.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sighting {
-    /// Halt files with their lines, none for an empty file.
-    pub files: BTreeMap<HaltFile, Vec<String>>,
-    /// `active_file`s.
-    pub active: BTreeMap<String, Active>,
-}
-
-/// What is there of an `active_file`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Active {
-    /// The file: the agent may run.
-    Shown,
-    /// It was renamed away by us.
-    Hidden,
-    /// Neither: somebody took it away.
-    Gone,
-}
-
-impl Sighting {
-    /// What a sample's `found` says.
-    pub fn of(found: &[Found]) -> Sighting {
-        let mut sighting = Sighting::default();
-        for one in found {
-            match (one.how.as_str(), &one.path) {
-                ("file", path) => {
-                    let file = path
-                        .as_ref()
-                        .map_or_else(|| HaltFile::of(&one.agent, &one.repo), |p| HaltFile::Path(p.clone()));
-                    sighting.files.entry(file).or_default().extend(one.line.clone());
-                }
-                ("active_file", Some(path)) => {
-                    let state = match (one.held, &one.by) {
-                        (false, _) => Active::Shown,
-                        (true, Some(_)) => Active::Hidden,
-                        (true, None) => Active::Gone,
-                    };
-                    sighting.active.insert(path.clone(), state);
-                }
-                _ => {}
-            }
-        }
-        sighting
-    }
-}
+/// A hold that was there and is gone again is put back once; the second time running somebody means it. `shown` counts
+/// so: 0 seen, 1 put back and not seen since, 2 given up.
+const GIVEN_UP: u32 = 2;
 
 /// What to do, and what was learned.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,25 +32,16 @@ pub struct Plan {
     pub shown: BTreeMap<String, u32>,
     /// Keys of `shown` that go once what is to be taken out is out.
     pub cleared: Vec<String>,
+    /// Keys of `shown` as they are once what is to be written is written.
+    written: BTreeMap<String, Written>,
 }
 
-/// A hold that a person made on the host itself.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Person {
-    /// What it holds.
-    pub scope: Scope,
-    /// Where it was found.
-    pub file: String,
-    /// Ids of lines of our form among it, which no ledger of ours knows.
-    pub lines: Vec<String>,
-    /// Who, where a line says so.
-    pub by: Option<String>,
-    /// Since when, where a line says so.
-    pub since: Option<Timestamp>,
-    /// Until when, where a line says so.
-    pub until: Option<Timestamp>,
-    /// Why: what a line says, or the text that stands there.
-    pub reason: Option<String>,
+/// A key of `shown` to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Written {
+    times: u32,
+    /// An empty file is enough: there was none before.
+    anew: bool,
 }
 
 /// Something about a hold that is worth telling.
@@ -132,6 +75,21 @@ impl Plan {
         }
         ops
     }
+
+    /// Notes in `shown`, which was this plan's, what `op` did as the guard answered `word`. Without an answer there is
+    /// nothing to note: the next look at the host tells.
+    pub fn done(&self, op: &Op, word: Word, shown: &mut BTreeMap<String, u32>) {
+        match (op, word) {
+            (Op::Halt { .. }, Word::Done | Word::Degraded) => {
+                let surely = self.written.iter().filter(|(_, written)| word == Word::Done || written.anew);
+                shown.extend(surely.map(|(key, written)| (key.clone(), written.times)));
+            }
+            (Op::Resume { .. }, Word::Done) => self.cleared.iter().for_each(|key| {
+                shown.remove(key);
+            }),
+            _ => {}
+        }
+    }
 }
 
 /// The line that stands for `hold` in a halt file.
@@ -149,7 +107,17 @@ pub fn line(hold: &Hold, epoch: u64) -> HaltLine {
 
 /// The key under which the ledger remembers that a host showed a hold in a file.
 pub fn key(id: &str, file: &HaltFile) -> String {
-    format!("{id} {file}")
+    key_at(id, &file.to_string())
+}
+
+fn key_at(id: &str, place: &str) -> String {
+    format!("{id} {place}")
+}
+
+/// Takes up again, on the host that `shown` is of, a hold that was given up there: a person asked for it anew.
+pub fn insist(shown: &mut BTreeMap<String, u32>, id: &str) {
+    let given_up = |key: &str, times: u32| times >= GIVEN_UP && key.split_once(' ').is_some_and(|(of, _)| of == id);
+    shown.retain(|key, times| !given_up(key, *times));
 }
 
 /// What to do on `host`. `shown` is what earlier plans learned of it; `epoch` goes into new lines.
@@ -162,197 +130,208 @@ pub fn plan(
     epoch: u64,
 ) -> Plan {
     let wanted = Wanted::on(host, holds, model);
-    let mut plan = Plan::default();
-    let nothing = Vec::new();
     let files: BTreeSet<&HaltFile> = wanted.files.keys().chain(sighting.files.keys()).collect();
+    let mut look = Look { host, holds, model, shown, epoch, plan: Plan::default() };
     for file in files {
-        let want = wanted.files.get(file).unwrap_or(&nothing);
+        let want = wanted.files.get(file).map_or(&[][..], Vec::as_slice);
         match sighting.files.get(file) {
-            Some(lines) => there(host, file, lines, want, holds, shown, model, epoch, &mut plan),
-            None => want.iter().for_each(|hold| missing(file, hold, shown, epoch, &mut plan)),
+            Some(lines) => look.there(file, lines, want),
+            None => want.iter().for_each(|hold| look.missing(file, hold, true)),
         }
     }
-    let mut asked = BTreeSet::new();
-    for unit in model.units() {
-        let Means::Active(path) = &unit.means else { continue };
-        let Some(state) = sighting.active.get(path).filter(|_| asked.insert(path)) else { continue };
-        let hidden = wanted.hidden.contains(path);
-        match state {
-            Active::Shown if hidden => plan.hide.push(path.clone()),
-            Active::Hidden if !hidden => plan.show.push((path.clone(), unit.covers.clone())),
-            Active::Gone if !hidden => {
-                let ours = |hold: &&Hold| hold.ended.is_some() && shown.contains_key(&format!("{} {path}", hold.id));
-                match holds.iter().find(ours) {
-                    // Lifted, but nobody has put the file back: that is the person's to do.
-                    Some(hold) => keep(&mut plan, shown, format!("{} {path}", hold.id)),
-                    None => plan.found.push(Person {
-                        scope: scope(host, &unit.agent, &unit.repo),
-                        file: path.clone(),
-                        lines: Vec::new(),
-                        by: None,
-                        since: None,
-                        until: None,
-                        reason: Some(format!("{path} is not there")),
-                    }),
+    let active: BTreeSet<&str> = model.units().iter().filter_map(|unit| unit.means.active()).collect();
+    for path in active {
+        look.active(path, &wanted, sighting);
+    }
+    look.plan
+}
+
+/// One look at a host.
+struct Look<'a> {
+    host: &'a str,
+    holds: &'a [Hold],
+    model: &'a Model,
+    /// As earlier plans left it.
+    shown: &'a BTreeMap<String, u32>,
+    epoch: u64,
+    plan: Plan,
+}
+
+impl Look<'_> {
+    /// A halt file that is there, with the holds that are wanted in it.
+    fn there(&mut self, file: &HaltFile, lines: &[String], want: &[&Hold]) {
+        let (mut ours, mut texts) = (Vec::new(), Vec::new());
+        for text in lines {
+            match HaltLine::parse(text) {
+                Some(line) if line.kind == Kind::Manual => ours.push(line),
+                Some(_) => {}
+                None => texts.push(text.as_str()),
+            }
+        }
+        let (empty, foreign) = (lines.is_empty(), !texts.is_empty());
+        let holds = self.holds;
+        let scope = scope_of(self.host, file, self.model);
+        let stands = |hold: &Hold| hold.found.is_some() && scope.as_ref() == Some(&hold.scope);
+        let has = |hold: &Hold, id: &String| {
+            stands(hold) && hold.found.as_ref().is_some_and(|found| found.lines.contains(id))
+        };
+        let here = |hold: &Hold| want.iter().any(|wanted| std::ptr::eq(*wanted, hold));
+
+        // Lines of a hold that is over, or that does not hold here any more, go. Those of which no ledger of ours knows
+        // are somebody's, and only a resume or their own time ends them.
+        let mut strangers: Vec<&HaltLine> = Vec::new();
+        for line in &ours {
+            let over = |ended: &Ended| ended.by.is_some() || line.until.is_some_and(|until| until <= ended.at);
+            let known =
+                |hold: &&Hold| hold.id == line.id || (has(hold, &line.id) && hold.ended.as_ref().is_none_or(over));
+            let known: Vec<&Hold> = holds.iter().filter(known).collect();
+            if known.is_empty() {
+                strangers.push(line);
+            } else if !known.iter().any(|hold| here(hold)) {
+                self.plan.drop.push((file.clone(), Drop::Line(Kind::Manual, line.id.clone())));
+                known.iter().for_each(|hold| self.clear(key(&hold.id, file)));
+            }
+        }
+
+        // What a person put there: of a hold that is known, of one that was lifted and not cleared yet, or new. An empty
+        // file may also be what a full disk left of a hold that is not wanted any more.
+        let standing = holds.iter().any(|hold| hold.ended.is_none() && stands(hold));
+        let person = foreign || (empty && want.is_empty());
+        if !strangers.is_empty() || (person && !standing) {
+            let left = |hold: &&Hold| {
+                let showed = self.shown.get(&key(&hold.id, file)).is_some_and(|times| *times < GIVEN_UP);
+                showed && !here(hold) && if stands(hold) { lifted(hold) } else { empty }
+            };
+            match (holds.iter().find(left).filter(|_| strangers.is_empty()), &scope) {
+                (Some(hold), _) => {
+                    self.plan.drop.push((file.clone(), Drop::Foreign));
+                    self.clear(key(&hold.id, file));
+                }
+                (None, Some(scope)) => {
+                    let ids = strangers.iter().map(|line| line.id.clone()).collect();
+                    let text = texts.first().copied();
+                    self.plan.found.push(Person::of(scope.clone(), file.to_string(), ids, &strangers, text));
+                }
+                (None, None) => {}
+            }
+        }
+
+        // An empty file where a hold is wanted is that hold: a full disk took no more. It gets its lines when it can.
+        let fill = empty && want.iter().any(|hold| !stands(hold));
+        for hold in want {
+            let by_hand = stands(hold) && (foreign || ours.iter().any(|line| has(hold, &line.id)));
+            if empty || by_hand || ours.iter().any(|line| line.id == hold.id) {
+                self.plan.shown.insert(key(&hold.id, file), 0);
+                if fill {
+                    self.plan.add.push((file.clone(), line(hold, self.epoch)));
+                }
+            } else {
+                self.missing(file, hold, false);
+            }
+        }
+
+        // What keeps the file there stays until all that is wanted shows: a full disk may take no line, and then the
+        // file would go with the last of the others.
+        if !empty && self.plan.add.iter().any(|(to, _)| to == file) {
+            self.plan.drop.retain(|(from, _)| from != file);
+            let place = format!(" {file}");
+            self.plan.cleared.retain(|key| !key.ends_with(&place));
+        }
+    }
+
+    /// A line that ought to be there and is not. `anew`: nor is the file.
+    fn missing(&mut self, file: &HaltFile, hold: &Hold, anew: bool) {
+        if self.due(hold, &file.to_string(), anew) {
+            self.plan.add.push((file.clone(), line(hold, self.epoch)));
+        }
+    }
+
+    /// Whether a hold that does not show is to be written: never seen there, it is due; seen before, somebody took it
+    /// away.
+    fn due(&mut self, hold: &Hold, place: &str, anew: bool) -> bool {
+        let key = key_at(&hold.id, place);
+        let (id, file) = (hold.id.clone(), place.to_owned());
+        let times = match self.shown.get(&key).copied() {
+            None => 0,
+            Some(0) => {
+                self.plan.notes.push(Note::PutBack { id, file });
+                self.plan.shown.insert(key.clone(), 0);
+                1
+            }
+            Some(times) => {
+                if times < GIVEN_UP {
+                    self.plan.notes.push(Note::GivenUp { id, file });
+                }
+                self.plan.shown.insert(key, GIVEN_UP);
+                return false;
+            }
+        };
+        self.plan.written.insert(key, Written { times, anew });
+        true
+    }
+
+    /// An `active_file`. To be away is to show each hold of the agents that have it.
+    fn active(&mut self, path: &str, wanted: &Wanted, sighting: &Sighting) {
+        let means = Means::Active(path.to_owned());
+        let units = self.model.units().iter().filter(|unit| unit.means == means);
+        let covers: BTreeSet<&HaltFile> = units.flat_map(|unit| &unit.covers).collect();
+        let mut want: Vec<&Hold> = covers.iter().filter_map(|file| wanted.files.get(file)).flatten().copied().collect();
+        want.sort_by(|a, b| a.id.cmp(&b.id));
+        want.dedup_by(|a, b| a.id == b.id);
+        match sighting.active.get(path) {
+            // Nobody looked.
+            None => {
+                let of = |key: &&String| key.split_once(' ').is_some_and(|(_, place)| place == path);
+                let known = self.shown.iter().filter(|(key, _)| of(key));
+                self.plan.shown.extend(known.map(|(key, times)| (key.clone(), *times)));
+            }
+            Some(Active::Shown) => {
+                let due = want.iter().filter(|hold| self.due(hold, path, true)).count();
+                if due > 0 {
+                    self.plan.hide.push(path.to_owned());
                 }
             }
-            Active::Gone => {
-                let holds = wanted_by(&wanted, &unit.covers).into_iter().filter(|hold| hold.found.is_some());
-                plan.shown.extend(holds.map(|hold| (format!("{} {path}", hold.id), 0)));
+            Some(_) if !want.is_empty() => {
+                self.plan.shown.extend(want.iter().map(|hold| (key_at(&hold.id, path), 0)));
             }
-            _ => {}
-        }
-    }
-    plan
-}
-
-fn wanted_by<'a>(wanted: &Wanted<'a>, covers: &[HaltFile]) -> Vec<&'a Hold> {
-    covers.iter().filter_map(|file| wanted.files.get(file)).flatten().copied().collect()
-}
-
-/// Goes on remembering `key`.
-fn keep(plan: &mut Plan, shown: &BTreeMap<String, u32>, key: String) {
-    let times = shown.get(&key).copied().unwrap_or(0);
-    plan.shown.insert(key, times);
-}
-
-/// A line that ought to be there and is not: never seen, it is due; seen before, somebody took it away.
-fn missing(file: &HaltFile, hold: &Hold, shown: &BTreeMap<String, u32>, epoch: u64, plan: &mut Plan) {
-    let key = key(&hold.id, file);
-    let Some(before) = shown.get(&key) else {
-        plan.add.push((file.clone(), line(hold, epoch)));
-        return;
-    };
-    let (gone, id, at) = ((before + 1).min(GIVE_UP + 1), hold.id.clone(), file.to_string());
-    match gone {
-        ..GIVE_UP => {
-            plan.notes.push(Note::PutBack { id, file: at });
-            plan.add.push((file.clone(), line(hold, epoch)));
-        }
-        GIVE_UP => plan.notes.push(Note::GivenUp { id, file: at }),
-        _ => {}
-    }
-    plan.shown.insert(key, gone);
-}
-
-/// A halt file that is there.
-#[allow(clippy::too_many_arguments)]
-fn there(
-    host: &str,
-    file: &HaltFile,
-    lines: &[String],
-    want: &[&Hold],
-    holds: &[Hold],
-    shown: &BTreeMap<String, u32>,
-    model: &Model,
-    epoch: u64,
-    plan: &mut Plan,
-) {
-    let parsed: Vec<(&String, Option<HaltLine>)> = lines.iter().map(|text| (text, HaltLine::parse(text))).collect();
-    let ids = || parsed.iter().filter_map(|(_, line)| line.as_ref()).filter(|line| line.kind == Kind::Manual);
-    let texts: Vec<&String> = parsed.iter().filter(|(_, line)| line.is_none()).map(|(text, _)| *text).collect();
-    let (empty, foreign) = (lines.is_empty(), !texts.is_empty());
-
-    // Lines that stand for a hold which is over, or which does not hold here any more, go. Those of which no ledger of
-    // ours knows are somebody's.
-    let mut strangers: Vec<&HaltLine> = Vec::new();
-    for line in ids() {
-        let knows = |hold: &&Hold| {
-            let named = hold.id == line.id;
-            named || hold.found.as_ref().is_some_and(|found| found.lines.contains(&line.id) && covers(hold, host, file))
-        };
-        let here = |hold: &&Hold| want.iter().any(|wanted| std::ptr::eq(*wanted, *hold));
-        let known: Vec<&Hold> = holds.iter().filter(knows).collect();
-        if known.is_empty() {
-            strangers.push(line);
-        } else if !known.iter().any(here) {
-            plan.drop.push((file.clone(), Drop::Line(Kind::Manual, line.id.clone())));
-            for hold in known {
-                keep(plan, shown, key(&hold.id, file));
-                plan.cleared.push(key(&hold.id, file));
+            Some(Active::Hidden) => {
+                let goes = |file: &HaltFile| self.plan.drop.iter().any(|(from, _)| from == file);
+                if covers.iter().all(|file| !sighting.files.contains_key(*file) || goes(file)) {
+                    self.plan.show.push((path.to_owned(), covers.into_iter().cloned().collect()));
+                }
+            }
+            Some(Active::Gone) => {
+                let Some(scope) = scope_by(self.host, &means, self.model) else { return };
+                let left = |hold: &&Hold| {
+                    let seen = self.shown.contains_key(&key_at(&hold.id, path));
+                    seen && hold.found.is_some() && hold.scope == scope && lifted(hold)
+                };
+                match self.holds.iter().find(left) {
+                    // Nobody has put the file back: that is the person's to do.
+                    Some(hold) => self.keep(key_at(&hold.id, path)),
+                    None => {
+                        let text = format!("{path} is not there");
+                        self.plan.found.push(Person::of(scope, path.to_owned(), Vec::new(), &[], Some(&text)));
+                    }
+                }
             }
         }
     }
 
-    // What a person put there: of a hold that is known, of one that was lifted and not cleared yet, or new. An empty
-    // file may also be what a full disk left of a hold that was lifted since.
-    let person = foreign || (empty && want.is_empty());
-    let known = want.iter().any(|hold| hold.found.is_some());
-    if !strangers.is_empty() || (person && !known) {
-        let lifted = |hold: &&Hold| {
-            hold.ended.is_some() && (empty || hold.found.is_some()) && shown.contains_key(&key(&hold.id, file))
-        };
-        match holds.iter().find(lifted).filter(|_| strangers.is_empty()) {
-            Some(hold) => {
-                plan.drop.push((file.clone(), Drop::Foreign));
-                keep(plan, shown, key(&hold.id, file));
-                plan.cleared.push(key(&hold.id, file));
-            }
-            None => plan.found.extend(found(host, file, model, &strangers, &texts)),
-        }
+    /// Goes on remembering `key`.
+    fn keep(&mut self, key: String) {
+        let times = self.shown.get(&key).copied().unwrap_or(0);
+        self.plan.shown.insert(key, times);
     }
 
-    // An empty file where a hold is wanted is that hold: a full disk took no more. It gets its lines as soon as it can.
-    let fill = empty && want.iter().any(|hold| hold.found.is_none());
-    for hold in want {
-        let by_hand = hold
-            .found
-            .as_ref()
-            .is_some_and(|found| foreign || empty || ids().any(|line| found.lines.contains(&line.id)));
-        let shows = empty || by_hand || ids().any(|line| line.id == hold.id);
-        if shows {
-            plan.shown.insert(key(&hold.id, file), 0);
-            if fill {
-                plan.add.push((file.clone(), line(hold, epoch)));
-            }
-        } else {
-            missing(file, hold, shown, epoch, plan);
-        }
+    /// Goes on remembering `key` until what it is of is taken out.
+    fn clear(&mut self, key: String) {
+        self.keep(key.clone());
+        self.plan.cleared.push(key);
     }
 }
 
-/// Whether `hold` holds what `file` is for, over or not; a file at a path of its own is taken for any agent's.
-fn covers(hold: &Hold, host: &str, file: &HaltFile) -> bool {
-    let HaltFile::Home(name) = file else { return hold.scope.hosts.has(host) };
-    let (agent, repo) = name.split_once('@').unwrap_or((name, "*"));
-    let repo = match &hold.scope.repo {
-        Pick::All => repo == "*",
-        names => names.has(repo),
-    };
-    hold.scope.hosts.has(host) && repo && hold.scope.holds_agent(agent, false)
-}
-
-/// The hold that a person made with `file`; none for a name that no agent can have, such as an editor's backup.
-fn found(host: &str, file: &HaltFile, model: &Model, strangers: &[&HaltLine], texts: &[&String]) -> Option<Person> {
-    let (agent, repo) = match file {
-        HaltFile::Home(name) => name.split_once('@').unwrap_or((name, "*")),
-        HaltFile::Path(path) => {
-            let unit = model.units().iter().find(|unit| unit.means == Means::File(path.clone()))?;
-            (unit.agent.as_str(), unit.repo.as_str())
-        }
-    };
-    if name::check(agent).is_err() || (repo != "*" && name::check(repo).is_err()) {
-        return None;
-    }
-    let first = strangers.first();
-    Some(Person {
-        scope: scope(host, agent, repo),
-        file: file.to_string(),
-        lines: strangers.iter().map(|line| line.id.clone()).collect(),
-        by: first.map(|line| line.by.clone()),
-        since: first.map(|line| line.since),
-        until: first.and_then(|line| line.until),
-        reason: first.and_then(|line| line.reason.clone()).or_else(|| texts.first().map(|text| plain(text))),
-    })
-}
-
-/// One agent on one host, at one repo or at all (`*`).
-fn scope(host: &str, agent: &str, repo: &str) -> Scope {
-    let repo = if repo == "*" { Pick::All } else { Pick::one(repo) };
-    Scope { hosts: Pick::one(host), repo, agent: Pick::one(agent), supervisor: false }
-}
-
-/// A person's text as a reason: one line, at most 200 characters, nothing that moves a cursor.
-fn plain(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
+/// Whether somebody ended it, not its time.
+fn lifted(hold: &Hold) -> bool {
+    hold.ended.as_ref().is_some_and(|ended| ended.by.is_some())
 }

@@ -123,23 +123,19 @@ impl Scope {
     pub fn meets(&self, other: &Scope, is_supervisor: impl Fn(&str) -> bool) -> bool {
         let agents = match (&self.agent, &other.agent) {
             (Pick::All, Pick::All) => true,
-            (Pick::Names(names), scope @ Pick::All) | (scope @ Pick::All, Pick::Names(names)) => {
-                let all = if std::ptr::eq(scope, &self.agent) { self } else { other };
-                names.iter().any(|name| all.holds_agent(name, is_supervisor(name)))
-            }
-            (Pick::Names(names), Pick::Names(others)) => !names.is_disjoint(others),
+            (Pick::Names(names), _) => names.iter().any(|name| other.holds_agent(name, is_supervisor(name))),
+            (Pick::All, Pick::Names(names)) => names.iter().any(|name| self.holds_agent(name, is_supervisor(name))),
         };
         agents && self.hosts.meets(&other.hosts) && self.repo.meets(&other.repo)
     }
 
     /// The flags that name it, as a person types them.
     pub fn flags(&self) -> String {
-        let flag = |name: &str, pick: &Pick| match pick {
+        // Each name by itself: the comma between them needs no quotes.
+        let quoted = |name: &String| shlex::try_quote(name).map_or(name.clone(), |quoted| quoted.into_owned());
+        let flag = |flag: &str, pick: &Pick| match pick {
             Pick::All => None,
-            Pick::Names(_) => {
-                let text = pick.to_string();
-                Some(format!("--{name} {}", shlex::try_quote(&text).map_or(text.clone(), |quoted| quoted.into_owned())))
-            }
+            Pick::Names(names) => Some(format!("--{flag} {}", names.iter().map(quoted).collect::<Vec<_>>().join(","))),
         };
         let flags = [flag("host", &self.hosts), flag("repo", &self.repo), flag("agent", &self.agent)];
         let flags: Vec<String> = flags.into_iter().flatten().collect();

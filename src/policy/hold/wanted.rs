@@ -35,6 +35,14 @@ impl Means {
             Means::File(path) | Means::Active(path) => path,
         }
     }
+
+    /// The path of an `active_file`.
+    pub(super) fn active(&self) -> Option<&str> {
+        match self {
+            Means::File(_) => None,
+            Means::Active(path) => Some(path),
+        }
+    }
 }
 
 /// An agent with means of its own, at every repo or at one that has others.
@@ -111,14 +119,21 @@ impl Model {
         self.agents.keys().map(String::as_str)
     }
 
-    /// The agents that `hold` holds: those of its scope, and whoever starts one of them.
+    /// The agents that `hold` holds: those of its scope, whoever starts one of them, and so on.
     fn held(&self, hold: &Hold) -> BTreeSet<String> {
-        let named = match &hold.scope.agent {
+        let mut held = match &hold.scope.agent {
             Pick::Names(names) => names.clone(),
             Pick::All => self.agents.keys().filter(|name| self.covers(hold, name)).cloned().collect(),
         };
-        let starters = named.iter().filter_map(|name| self.starters.get(name)).flatten().cloned().collect();
-        &named | &starters
+        let mut open: Vec<String> = held.iter().cloned().collect();
+        while let Some(agent) = open.pop() {
+            for starter in self.starters.get(&agent).into_iter().flatten() {
+                if held.insert(starter.clone()) {
+                    open.push(starter.clone());
+                }
+            }
+        }
+        held
     }
 
     fn covers(&self, hold: &Hold, agent: &str) -> bool {

@@ -26,7 +26,7 @@ pub struct Call {
 }
 
 /// What the guard can do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Op {
     /// Raise the fence and list the runs.
     Seal,

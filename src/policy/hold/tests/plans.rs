@@ -1,0 +1,263 @@
+//! What a plan says, case by case: what a property found, or cannot say.
+
+use std::collections::BTreeMap;
+
+use super::super::plan::line;
+use super::host::{Guard, Step, World};
+use super::*;
+use crate::remote::guard::{Op, Word};
+use crate::remote::halt::HaltFile;
+use crate::remote::sample;
+
+fn file(name: &str) -> HaltFile {
+    HaltFile::Home(name.to_owned())
+}
+
+fn sighting(files: &[(&str, &[&str])]) -> Sighting {
+    let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
+    let active = BTreeMap::from([("~/poll on".to_owned(), Active::Shown)]);
+    Sighting { files: files.iter().map(|(name, texts)| (file(name), lines(texts))).collect(), active }
+}
+
+fn plan_of(holds: &[Hold], shown: &[(&str, u32)], seen: &Sighting) -> Plan {
+    let shown = shown.iter().map(|(key, times)| ((*key).to_owned(), *times)).collect();
+    plan("b1", holds, &model(false), &shown, seen, 7)
+}
+
+/// A world in which these steps were taken.
+fn world(steps: &[Step]) -> World {
+    let mut world = World::new();
+    steps.iter().for_each(|step| world.step(step));
+    world
+}
+
+fn notes(plan: &Plan) -> Vec<&str> {
+    plan.notes.iter().map(|note| if matches!(note, Note::PutBack { .. }) { "put back" } else { "given up" }).collect()
+}
+
+#[test]
+fn a_hold_that_is_gone_is_put_back_once_and_then_given_up() {
+    let boss = [held("h", scope("b1 * boss"))];
+    let (none, there) = (sighting(&[]), line(&boss[0], 7).render());
+    for (before, told, after) in [
+        (None, vec![], None),
+        (Some(0), vec!["put back"], Some(0)),
+        (Some(1), vec!["given up"], Some(2)),
+        (Some(2), vec![], Some(2)),
+    ] {
+        let shown: Vec<(&str, u32)> = before.map(|times| ("h boss", times)).into_iter().collect();
+        let plan = plan_of(&boss, &shown, &none);
+        assert_eq!((notes(&plan), plan.shown.get("h boss").copied()), (told, after), "{before:?}");
+        assert_eq!(plan.ops().len(), usize::from(before < Some(1)), "{before:?}");
+        // Seen again, it counts anew.
+        let plan = plan_of(&boss, &shown, &sighting(&[("boss", &[&there])]));
+        assert_eq!((plan.ops().len(), plan.shown["h boss"], plan.notes), (0, 0, vec![]));
+    }
+}
+
+#[test]
+fn only_what_the_guard_did_counts() {
+    let boss = [held("h", scope("b1 * boss"))];
+    let after = |shown: &[(&str, u32)], seen: &Sighting, word| {
+        let plan = plan_of(&boss, shown, seen);
+        let mut shown = plan.shown.clone();
+        plan.ops().iter().for_each(|op: &Op| plan.done(op, word, &mut shown));
+        shown.get("h boss").copied()
+    };
+    let none = sighting(&[]);
+    assert_eq!(after(&[], &none, Word::Done), Some(0));
+    assert_eq!(after(&[], &none, Word::Failed), None);
+    assert_eq!(after(&[], &none, Word::Degraded), Some(0), "the empty file is the hold");
+    assert_eq!(after(&[("h boss", 0)], &none, Word::Done), Some(1));
+    assert_eq!(after(&[("h boss", 0)], &none, Word::Busy), Some(0), "what was not put back is no fight");
+    let text = sighting(&[("boss", &["mine"])]);
+    assert_eq!(after(&[], &text, Word::Degraded), None, "no line fits into a file on a full disk");
+    assert_eq!(after(&[], &text, Word::Done), Some(0));
+}
+
+#[test]
+fn a_given_up_hold_is_taken_up_when_a_person_asks_again() {
+    let boss = scope("b1 * boss");
+    let mut world = world(&[Step::Halt(boss.clone(), None), Step::Tick]);
+    for _ in 0..4 {
+        world.step(&Step::Remove(file("boss")));
+        world.step(&Step::Tick);
+    }
+    assert!(world.files.is_empty());
+    world.step(&Step::Halt(boss, None));
+    world.step(&Step::Tick);
+    assert!(world.files.contains_key(&file("boss")));
+}
+
+#[test]
+fn a_found_hold_can_be_lifted_before_the_next_tick_and_a_new_touch_is_a_new_hold() {
+    let touch = Step::Touch(file("boss"));
+    let mut world = world(&[touch.clone(), Step::Tick]);
+    let [found] = &world.holds[..] else { panic!("{:?}", world.holds) };
+    assert_eq!(
+        (found.scope.clone(), found.by.as_str(), found.id.clone()),
+        (scope("b1 * boss"), "somebody@b1", "00000001".to_owned())
+    );
+    world.step(&Step::Resume(scope("b1 * boss")));
+    world.step(&Step::Tick);
+    assert!(world.files.is_empty());
+    world.step(&Step::Tick);
+    assert!(world.holds.is_empty());
+    world.step(&touch);
+    world.step(&Step::Tick);
+    assert_eq!(world.holds.iter().map(|hold| hold.ended.is_none()).collect::<Vec<_>>(), [true]);
+}
+
+#[test]
+fn a_touch_that_came_while_the_host_was_down_outlives_the_lifting_of_another_hold() {
+    let boss = scope("b1 * boss");
+    let mut world = world(&[
+        Step::Halt(boss.clone(), None),
+        Step::Tick,
+        Step::Reach(false),
+        Step::Resume(boss.clone()),
+        Step::Write(file("boss")),
+        Step::Reach(true),
+        Step::Tick,
+    ]);
+    assert_eq!(world.files[&file("boss")], ["stop, 00000002"]);
+    assert!(world.holds.iter().any(|hold| hold.ended.is_none() && hold.scope == boss && hold.found.is_some()));
+    world.step(&Step::Tick);
+    world.check_quiet();
+}
+
+#[test]
+fn time_ends_our_line_but_not_what_a_person_wrote_beside_it() {
+    let boss = scope("b1 * boss");
+    let mut world = world(&[Step::Halt(boss, Some(60)), Step::Tick, Step::Write(file("boss")), Step::Tick]);
+    assert_eq!(world.holds.len(), 1, "the hold of the same scope stands for it");
+    for step in [Step::Wait(61), Step::Tick, Step::Tick] {
+        world.step(&step);
+    }
+    assert_eq!(world.files[&file("boss")], ["stop, 00000002"]);
+    let [hold] = &world.holds[..] else { panic!("{:?}", world.holds) };
+    assert_eq!((&hold.until, hold.reason.as_deref()), (&None, Some("stop, 00000002")));
+}
+
+#[test]
+fn what_is_lifted_stays_until_what_is_wanted_shows() {
+    let boss = scope("b1 * boss");
+    let mut world = world(&[
+        Step::Stranger(file("boss"), None),
+        Step::Tick,
+        Step::Resume(boss.clone()),
+        Step::Halt(boss.clone(), None),
+        Step::Guard(Guard::Full),
+        Step::Tick,
+        Step::Tick,
+    ]);
+    assert_eq!(world.files[&file("boss")].len(), 1, "no room for ours, so theirs stays");
+    for step in [Step::Guard(Guard::Works), Step::Tick, Step::Tick, Step::Tick] {
+        world.step(&step);
+    }
+    assert!(world.files[&file("boss")][0].starts_with("manual 00000003 ann@desk "));
+    assert_eq!(world.files[&file("boss")].len(), 1);
+    world.check_quiet();
+}
+
+#[test]
+fn an_active_file_that_comes_back_is_renamed_once_more_and_then_left() {
+    let poll = [held("h", scope("b1 * poll"))];
+    let shows = [line(&poll[0], 7).render()];
+    let lines: Vec<&str> = shows.iter().map(String::as_str).collect();
+    let seen = sighting(&[("poll", &lines), ("boss", &lines)]);
+    for (before, hides) in [(None, true), (Some(0), true), (Some(1), false), (Some(2), false)] {
+        let shown: Vec<(&str, u32)> = before.map(|times| ("h ~/poll on", times)).into_iter().collect();
+        let plan = plan_of(&poll, &shown, &seen);
+        assert_eq!(!plan.hide.is_empty(), hides, "{before:?}");
+    }
+    // Nobody looked: what is known stays known.
+    let blind = Sighting { active: BTreeMap::new(), ..seen };
+    let plan = plan_of(&poll, &[("h ~/poll on", 1)], &blind);
+    assert_eq!((plan.shown["h ~/poll on"], plan.ops().len()), (1, 0));
+}
+
+#[test]
+fn an_active_file_stays_away_while_the_ladder_holds_the_agent() {
+    let auto = "auto ladder b1 2026-01-01T00:00:00Z - 7 -";
+    let hidden = |files: &[(&str, &[&str])]| Sighting {
+        active: BTreeMap::from([("~/poll on".to_owned(), Active::Hidden)]),
+        ..sighting(files)
+    };
+    assert!(plan_of(&[], &[], &hidden(&[("poll", &[auto])])).ops().is_empty());
+    assert_eq!(plan_of(&[], &[], &hidden(&[])).show, [("~/poll on".to_owned(), vec![file("poll")])]);
+}
+
+#[test]
+fn names_that_no_agent_can_have_are_left_alone() {
+    for name in ["dev~", ".dev.swp", "dev@", "@harb", "dev@a@b", "de v", "#dev#", "dev@*"] {
+        let plan = plan_of(&[], &[], &sighting(&[(name, &["x"])]));
+        assert_eq!((plan.found.len(), plan.ops().len()), (0, 0), "{name}");
+    }
+    assert_eq!(plan_of(&[], &[], &sighting(&[("dev@harb", &[])])).found[0].scope, scope("b1 harb dev"));
+}
+
+#[test]
+fn a_file_that_agents_share_holds_them_all() {
+    let both = model(true);
+    let path = HaltFile::Path("~/review.halt".to_owned());
+    let seen = Sighting { files: BTreeMap::from([(path, vec![])]), ..Sighting::default() };
+    let plan = plan("b1", &[], &both, &BTreeMap::new(), &seen, 7);
+    assert_eq!(plan.found[0].scope, scope("b1 * review,twin"));
+}
+
+#[test]
+fn what_a_stranger_says_is_recorded() {
+    let text = |id: &str, until: &str| format!("manual {id} eve@far 2026-01-01T00:00:00Z {until} 3 a%20b");
+    let (one, two) = (text("x1", "2026-01-01T01:00:00Z"), text("x2", "2026-01-01T02:00:00Z"));
+    let (mut holds, mut shown, now) = (Vec::new(), BTreeMap::new(), at(0));
+    let record = |plan: &Plan, id: &str, holds: &mut Vec<Hold>, shown: &mut BTreeMap<String, u32>| {
+        plan.found[0].record(holds, shown, id, now, &boot("a", 0.0))
+    };
+    let plan = plan_of(&holds, &[], &sighting(&[("boss", &[&one, &two])]));
+    assert_eq!(record(&plan, "h", &mut holds, &mut shown), "h");
+    let hold = &holds[0];
+    assert_eq!((hold.by.as_str(), hold.reason.as_deref()), ("eve@far", Some("a b")));
+    assert_eq!(hold.until.as_ref().map(|until| until.at), "2026-01-01T02:00:00Z".parse().ok(), "the later one");
+    assert_eq!(shown, BTreeMap::from([("h boss".to_owned(), 0)]));
+    // One more line is of the same hold.
+    let three = text("x3", "-");
+    let plan = plan_of(&holds, &[("h boss", 0)], &sighting(&[("boss", &[&one, &two, &three])]));
+    assert_eq!(record(&plan, "h2", &mut holds, &mut shown), "h");
+    assert_eq!(holds[0].found, Some(Found { lines: vec!["x1".into(), "x2".into(), "x3".into()] }));
+    // Text beside lines that end has no end itself.
+    let plan = plan_of(&[], &[], &sighting(&[("boss", &[&one, "mine"])]));
+    assert_eq!(plan.found[0].until, None);
+}
+
+#[test]
+fn a_sample_is_read() {
+    let found =
+        |agent: &str, how: &str, held: bool, by: Option<&str>, path: Option<&str>, line: Option<&str>| sample::Found {
+            agent: agent.into(),
+            repo: "*".into(),
+            how: how.into(),
+            held,
+            by: by.map(Into::into),
+            path: path.map(Into::into),
+            line: line.map(Into::into),
+        };
+    let seen = Sighting::of(&[
+        found("dev", "file", true, None, None, Some("one")),
+        found("dev", "file", true, None, None, Some("two")),
+        found("boss", "file", true, None, None, None),
+        found("review", "file", true, None, Some("~/review.halt"), None),
+        found("a", "active_file", false, None, Some("/a"), None),
+        found("b", "active_file", true, Some("us"), Some("/b"), None),
+        found("c", "active_file", true, None, Some("/c"), None),
+        found("d", "cron", true, None, None, None),
+    ]);
+    let files = [
+        (file("boss"), vec![]),
+        (file("dev"), vec!["one".to_owned(), "two".to_owned()]),
+        (HaltFile::Path("~/review.halt".to_owned()), vec![]),
+    ];
+    assert_eq!(seen.files, BTreeMap::from(files));
+    let active = [("/a", Active::Shown), ("/b", Active::Hidden), ("/c", Active::Gone)];
+    assert_eq!(seen.active, active.map(|(path, state)| (path.to_owned(), state)).into());
+}
