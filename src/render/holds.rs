@@ -32,16 +32,20 @@ pub fn on_host(holds: &[Hold], host: &str) -> Option<String> {
 
 /// `by anna until 14:03 UTC (upgrade)`.
 fn by(hold: &Hold) -> String {
+    format!("by {}{}", plain(&hold.by), rest(hold))
+}
+
+/// ` until 14:03 UTC (upgrade)`, or less.
+fn rest(hold: &Hold) -> String {
     let until = hold.until.as_ref().map(|until| format!(" until {}", time(until.at))).unwrap_or_default();
     let reason = hold.reason.as_ref().map(|reason| format!(" ({})", plain(reason))).unwrap_or_default();
-    format!("by {}{until}{reason}", plain(&hold.by))
+    format!("{until}{reason}")
 }
 
 /// `agent dev on beefy-2, by anna since 2026-11-22 12:03 UTC until 14:03 UTC (upgrade)`.
 pub fn sentence(hold: &Hold) -> String {
-    let scope = hold.scope.to_string();
-    let by = by(hold).replacen(&plain(&hold.by), &format!("{} since {}", plain(&hold.by), time(hold.since)), 1);
-    format!("{scope}, {by}")
+    let since = format!(" since {}", time(hold.since));
+    format!("{}, by {}{since}{}", hold.scope, plain(&hold.by), rest(hold))
 }
 
 /// A moment, to the minute.

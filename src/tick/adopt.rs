@@ -71,9 +71,10 @@ impl Order<'_> {
         ledger
             .change(|old| {
                 let mut document = old.map_or_else(|| Document::new(&self.me, 1), |old| Ok(old.clone()))?;
-                let used = !document.holds.is_empty() || document.hosts.values().any(|entry| entry.id.is_some());
+                // Holds made since the loss are kept; hosts of its own it must not have.
+                let used = document.hosts.values().any(|entry| entry.id.is_some());
                 if document.fleet != *fleet && used {
-                    return Err(Error::failed("this ledger is not empty: it has holds or hosts of its own")
+                    return Err(Error::failed("this ledger is not empty: it has hosts of its own")
                         .help("adopt the hosts one by one: `factory host adopt HOST`"));
                 }
                 fleet.clone_into(&mut document.fleet);

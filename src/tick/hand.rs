@@ -282,7 +282,9 @@ impl std::fmt::Display for Stopped {
                     Word::Done | Word::Degraded => "done",
                 };
                 f.write_str(what)?;
-                if answer.detail.is_empty() { Ok(()) } else { write!(f, ": {}", answer.detail) }
+                // The rest only says the same again.
+                let more = !matches!(answer.word, Word::Corrupt) && !answer.detail.is_empty();
+                if more { write!(f, ": {}", answer.detail) } else { Ok(()) }
             }
         }
     }
