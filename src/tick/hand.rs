@@ -17,9 +17,6 @@ const MAX_ANSWER: usize = 1 << 20;
 /// How often a host is tried again after it named a higher epoch, or after the ledger changed meanwhile.
 const TRIES: usize = 3;
 
-/// Plans made from what was seen longer ago than this are dropped: the machine has slept.
-pub const MAX_AGE: Duration = Duration::from_secs(90);
-
 /// A host that can be changed.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -70,8 +67,8 @@ pub enum Stopped {
     Ledger(Error),
     /// It did not say how it is.
     Silent(String),
-    /// What was seen is too old to act on.
-    Stale,
+    /// What was seen is too old to act on, by so much time: the machine has slept.
+    Stale(Duration),
     /// The host must not be changed: it is another fleet's, or has two names.
     Barred(String),
 }
@@ -225,7 +222,7 @@ impl Stopped {
             Stopped::Unknown(_) | Stopped::Silent(_) => Exit::Unreachable,
             Stopped::Deposed(_) => Exit::Locked,
             Stopped::Ledger(error) => error.exit(),
-            Stopped::Refused(_) | Stopped::Stale | Stopped::Barred(_) => Exit::Failed,
+            Stopped::Refused(_) | Stopped::Stale(_) | Stopped::Barred(_) => Exit::Failed,
         }
     }
 
@@ -237,7 +234,7 @@ impl Stopped {
             Stopped::Silent(_) => "`factory run` does it once the host answers".to_owned(),
             Stopped::Deposed(_) => "run it on the machine that leads".to_owned(),
             Stopped::Ledger(error) => return error.advice().map(str::to_owned),
-            Stopped::Stale => "the next `factory run` looks again".to_owned(),
+            Stopped::Stale(_) => "the next `factory run` looks again".to_owned(),
             // It says itself what to do.
             Stopped::Barred(_) => return None,
             Stopped::Refused(answer) => match answer.word {
@@ -267,7 +264,7 @@ impl std::fmt::Display for Stopped {
             Stopped::Deposed(holder) => write!(f, "`{holder}` leads now"),
             Stopped::Ledger(error) => write!(f, "{}", error.with_causes()),
             Stopped::Barred(why) | Stopped::Silent(why) => f.write_str(why),
-            Stopped::Stale => write!(f, "what was seen is over {} s old", MAX_AGE.as_secs()),
+            Stopped::Stale(age) => write!(f, "what was seen is {} s old, too old to act on", age.as_secs()),
             Stopped::Refused(answer) => {
                 let what = match answer.word {
                     Word::Foreign => "it belongs to another fleet",

@@ -21,6 +21,7 @@ pub use wanted::{Means, Model, Unit, Wanted};
 
 /// A manual hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Hold {
     /// Its name: 8 hexadecimal digits, the same in halt files.
     pub id: String,
@@ -46,6 +47,7 @@ pub struct Hold {
 
 /// When a hold ends by itself: when the wall clock and the time that machines were up both say so.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Until {
     /// By the wall clock.
     pub at: Timestamp,
@@ -59,6 +61,7 @@ pub struct Until {
 
 /// A reading of CLOCK_BOOTTIME: only readings of one boot can be compared.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BootClock {
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
@@ -68,6 +71,7 @@ pub struct BootClock {
 
 /// What of a found hold a host shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Found {
     /// Ids of lines of our form that no ledger of ours knows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -76,6 +80,7 @@ pub struct Found {
 
 /// How a hold came to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Ended {
     /// When.
     pub at: Timestamp,

@@ -83,6 +83,7 @@ impl<'de> Deserialize<'de> for Pick {
 
 /// What is held.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Scope {
     /// Host names.
     pub hosts: Pick,
