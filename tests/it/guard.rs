@@ -410,9 +410,13 @@ fn a_seal_lists_all_runs() {
         let login = Login::new(shell);
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         let started = format!("1 2 {} 2026-03-12T13:18:47Z\n", boot.trim());
-        for (token, start) in
-            [("held", started.as_str()), ("free", &started), ("ended", &started), ("gone", "cancelled x\n"), ("new", "")]
-        {
+        for (token, start) in [
+            ("held", started.as_str()),
+            ("free", &started),
+            ("ended", &started),
+            ("gone", "cancelled x\n"),
+            ("new", ""),
+        ] {
             login.write(&format!("runs/{token}/wrapper.lock"), "");
             if !start.is_empty() {
                 login.write(&format!("runs/{token}/started"), start);
@@ -519,7 +523,7 @@ fn a_caller_that_is_not_understood_changes_nothing() {
     for shell in Shell::all() {
         let login = Login::new(shell);
         let program = login.program(&call(FLEET, 7, "vps-1", halt(dev(), line(Kind::Auto, "a1"))));
-        let (text, last) = program.script.trim_end().rsplit_once('\n').unwrap();
+        let (text, last) = program.script.trim_end_matches("\n}\n").rsplit_once('\n').unwrap();
         for last in [
             "guard".to_owned(),
             "guard f".to_owned(),
@@ -536,7 +540,8 @@ fn a_caller_that_is_not_understood_changes_nothing() {
             last.replace("'vps-1'", "''"),
             last.replace(FLEET, "../x"),
         ] {
-            let output = feed(login.command(&format!("{text}\n{last}\n")), &program.stdin).wait_with_output().unwrap();
+            let output =
+                feed(login.command(&format!("{text}\n{last}\n}}\n")), &program.stdin).wait_with_output().unwrap();
             assert_eq!(output.status.code(), Some(64), "{shell:?} {last}");
             assert!(!login.at("").exists(), "{shell:?} {last}");
         }

@@ -115,8 +115,10 @@ fn op(file: &HaltFile, step: &Step) -> Option<Op> {
     match step {
         Step::Append(_) => None,
         Step::Add(added) => {
-            let line =
-                |(kind, id, reason): &(Kind, String, String)| HaltLine { reason: Some(reason.clone()), ..line(*kind, id) };
+            let line = |(kind, id, reason): &(Kind, String, String)| HaltLine {
+                reason: Some(reason.clone()),
+                ..line(*kind, id)
+            };
             Some(Op::Halt { add: added.iter().map(|item| (file.clone(), line(item))).collect(), hide: vec![] })
         }
         Step::Drop(drops) => {
@@ -166,7 +168,8 @@ fn a_halt_done_twice_changes_nothing_the_second_time() {
         let login = Login::new(shell);
         let op = || halt(dev(), line(Kind::Manual, "a1"));
         assert_eq!(login.op(7, op()).detail, "");
-        let stamp = || std::fs::metadata(login.at("halt/dev")).map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec()));
+        let stamp =
+            || std::fs::metadata(login.at("halt/dev")).map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec()));
         let before = stamp().unwrap();
         assert_eq!(login.op(7, op()).detail, "unchanged");
         assert_eq!(stamp().unwrap(), before, "{shell:?}");
@@ -349,7 +352,7 @@ fn a_full_disk_keeps_what_is_there_and_still_halts() {
 fn a_new_host_whose_disk_is_full_is_halted_too() {
     let Some(host) = lab::host() else { return };
     let home = host.home().join(".factory").display().to_string();
-    host.done(&format!("mkdir {home} && mount -t tmpfs -o size=16k tmpfs {home}; mkdir {home}/halt"));
+    host.done(&format!("mkdir {home} && mount -t tmpfs -o size=64k tmpfs {home}; mkdir {home}/halt"));
     host.sh(&format!("cat /dev/zero >{home}/filler"));
     let answer = on(&host, &["sh", "-c"], &call(FLEET, 7, "vps-1", halt(dev(), line(Kind::Auto, "a1"))));
     assert_eq!((answer.word, answer.fence, answer.host_id), (Word::Degraded, None, None), "{}", answer.detail);
