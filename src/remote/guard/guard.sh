@@ -156,7 +156,7 @@ holders() {
       esac
       all="$all $pid:$start"
       one=" $pid:$start" twice='' known=''
-      case $before in *"$one"*) twice=1 ;; esac
+      case "$before " in *"$one "*) twice=1 ;; esac
       [ "$pid $start" != "$told_pid $told_start" ] || known=1 start=${told_since:-$start}
       [ "$twice$known" ] && [ $((now - start)) -ge "$lock_stuck" ] && old=1 ends=$ends$one twice=
       [ ! "$twice" ] || ends=$ends$one
@@ -207,7 +207,7 @@ take_lock() {
     fi
     if [ "$late" ]; then
       who='another process'
-      case $other$all in 1* | *" $told_pid:$told_start"*) who="process $told_pid ($told_op since $told_at)" ;; esac
+      case "$other$all " in 1* | *" $told_pid:$told_start "*) who="process $told_pid ($told_op since $told_at)" ;; esac
       [ "$old" ] && answer stuck "$who holds the lock and could not be ended"
       answer busy "$who holds the lock"
     fi
@@ -217,7 +217,8 @@ take_lock() {
 
 # put FILE TEXT: a synced file beside, read back, takes the place of FILE
 put() {
-  fresh "$1" "$2" && t mv -f -- "$1.new" "$1" && t sync "$home"
+  # mv would put it into a directory.
+  [ ! -d "$1" ] && fresh "$1" "$2" && t mv -f -- "$1.new" "$1" && t sync "$home"
 }
 
 # put_once FILE TEXT: the same, exclusive and whole in one step
