@@ -395,8 +395,9 @@ fn two_holders_who_race_and_die_leave_one_holder_an_epoch_and_no_way_back() {
                 }
             };
             let (one, two) = (scope.spawn(race("one", 1)), scope.spawn(race("two", 2)));
-            let accepted = [one.join().unwrap(), two.join().unwrap()].concat();
+            let (one, two) = (one.join(), two.join());
             over.store(true, Ordering::Relaxed);
+            let accepted = [one.unwrap(), two.unwrap()].concat();
             (watch.join().unwrap(), accepted)
         });
         let (seen, accepted) = seen;
