@@ -13,6 +13,8 @@ mod guard;
 mod guard_faults;
 #[path = "it/guard_files.rs"]
 mod guard_files;
+#[path = "it/guard_lab.rs"]
+mod guard_lab;
 #[path = "it/hostile_yaml.rs"]
 mod hostile_yaml;
 #[path = "it/inventory.rs"]

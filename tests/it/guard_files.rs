@@ -352,7 +352,7 @@ fn a_full_disk_keeps_what_is_there_and_still_halts() {
 fn a_new_host_whose_disk_is_full_is_halted_too() {
     let Some(host) = lab::host() else { return };
     let home = host.home().join(".factory").display().to_string();
-    host.done(&format!("mkdir {home} && mount -t tmpfs -o size=16k tmpfs {home}; mkdir {home}/halt"));
+    host.done(&format!("mkdir {home} && mount -t tmpfs -o size=64k tmpfs {home}; mkdir {home}/halt"));
     host.sh(&format!("cat /dev/zero >{home}/filler"));
     let answer = on(&host, &["sh", "-c"], &call(FLEET, 7, "vps-1", halt(dev(), line(Kind::Auto, "a1"))));
     assert_eq!((answer.word, answer.fence, answer.host_id), (Word::Degraded, None, None), "{}", answer.detail);

@@ -1,5 +1,6 @@
 # The guard: one change to this host, fenced, locked and noted. See docs/guard.md for what it keeps and answers.
-# Set before this text: home, and payload_time and op_time in seconds, lock_wait and lock_stuck in 1/100 s.
+# Set before this text: home, and payload_time and op_time in seconds, lock_wait and lock_stuck in 1/100 s. All of it and
+# the call stand in one pair of braces: a cut copy is a syntax error, of which nothing is done.
 
 nl='
 '
@@ -133,10 +134,14 @@ place() {
 }
 
 # holders: who has the lock, by the kernel's word: `all` as PID:START, and `old` if one has it for too long. Whose
-# descriptor shows no lock only waits; the file is believed where the kernel shows no locks at all.
+# descriptor shows no lock only waits; the file is believed where the kernel shows no locks at all. Who is not in the
+# file, or has it with an old one, may have taken it just now: only who is seen with it for a second time is in `ends`.
 holders() {
-  all='' old='' other='' told_pid='' told_start='' told_op='' told_at=''
-  [ -f "$lock.holder" ] && IFS=' ' read -r told_pid told_start told_op told_at <"$lock.holder"
+  before=$all
+  all='' ends='' old='' other='' told_pid='' told_start='' told_op='' told_at='' told_since=''
+  [ -f "$lock.holder" ] && IFS=' ' read -r told_pid told_start told_op told_at told_since <"$lock.holder"
+  # Who waited long for the lock may have it for a moment only.
+  case $told_since in *[!0-9]*) told_since= ;; esac
   clock || return
   set +f
   for d in /proc/[0-9]*; do
@@ -150,7 +155,11 @@ holders() {
       *) [ "$pid $start" = "$told_pid $told_start" ] || continue ;;
       esac
       all="$all $pid:$start"
-      [ $((now - start)) -ge "$lock_stuck" ] && old=1
+      one=" $pid:$start" twice='' known=''
+      case "$before " in *"$one "*) twice=1 ;; esac
+      [ "$pid $start" != "$told_pid $told_start" ] || known=1 start=${told_since:-$start}
+      [ "$twice$known" ] && [ $((now - start)) -ge "$lock_stuck" ] && old=1 ends=$ends$one twice=
+      [ ! "$twice" ] || ends=$ends$one
       break
     done
   done
@@ -159,7 +168,7 @@ holders() {
   [ "$told_pid" ] && [ -e "/proc/$told_pid" ] && [ ! -O "/proc/$told_pid" ] || return
   stat_of "$(cat "/proc/$told_pid/stat")" && [ "$start" = "$told_start" ] || return
   other=1
-  [ $((now - start)) -lt "$lock_stuck" ] || old=1
+  [ $((now - ${told_since:-$start})) -lt "$lock_stuck" ] || old=1
 }
 
 # end_holders: kills all who have the lock if one of them has it for too long. The kernel then frees it, also of a
@@ -167,7 +176,7 @@ holders() {
 end_holders() {
   holders
   [ "$old" ] || return
-  for one in $all; do
+  for one in $ends; do
     # Its number may be another's by now.
     stat_of "$(cat "/proc/${one%:*}/stat")" && [ "$start" = "${one#*:}" ] && kill -KILL "${one%:*}"
   done
@@ -186,14 +195,19 @@ take_lock() {
   flock -n 9 && return
   [ $? -eq 1 ] || answer unfit "flock does not work on $lock"
   clock || answer unfit '/proc cannot be read'
-  began=$now
+  began=$now looked=$now all=
   end_holders && return
   until flock -n 9; do
     clock
-    if [ $((now - began)) -ge "$lock_wait" ]; then
+    late=
+    [ $((now - began)) -lt "$lock_wait" ] || late=1
+    if [ "$late" ] || [ $((now - looked)) -ge 500 ]; then
+      looked=$now
       end_holders && return
+    fi
+    if [ "$late" ]; then
       who='another process'
-      case $other$all in 1* | *" $told_pid:$told_start"*) who="process $told_pid ($told_op since $told_at)" ;; esac
+      case "$other$all " in 1* | *" $told_pid:$told_start "*) who="process $told_pid ($told_op since $told_at)" ;; esac
       [ "$old" ] && answer stuck "$who holds the lock and could not be ended"
       answer busy "$who holds the lock"
     fi
@@ -203,7 +217,8 @@ take_lock() {
 
 # put FILE TEXT: a synced file beside, read back, takes the place of FILE
 put() {
-  fresh "$1" "$2" && t mv -f -- "$1.new" "$1" && t sync "$home"
+  # mv would put it into a directory.
+  [ ! -d "$1" ] && fresh "$1" "$2" && t mv -f -- "$1.new" "$1" && t sync "$home"
 }
 
 # put_once FILE TEXT: the same, exclusive and whole in one step
@@ -693,7 +708,9 @@ guard() {
   place
   take_lock
   utc=$(t date -u +%Y-%m-%dT%H:%M:%SZ)
-  stat_of "$(cat /proc/$$/stat)" && printf '%s %s %s %s\n' $$ "$start" "$op" "$utc" >"$lock.holder"
+  both=$(cat /proc/$$/stat /proc/self/stat)
+  stat_of "${both#*"$nl"}" && since=$start
+  stat_of "${both%%"$nl"*}" && printf '%s %s %s %s %s\n' $$ "$start" "$op" "$utc" "$since" >"$lock.holder"
   read_fence
   case $op in
   adopt) become ;;
@@ -718,5 +735,3 @@ guard() {
   note "$word" "$detail"
   answer "$word" "$detail"
 }
-
-# Called below, on the last line: a cut copy of this is a syntax error or defines functions that nobody calls.

@@ -68,7 +68,7 @@ pub struct Answer {
     pub detail: String,
     /// The content of `host-id`.
     pub host_id: Option<String>,
-    /// Whose commands the host obeys now.
+    /// Whose commands the host obeys now, as its files say it: the holder is encoded as by [`super::halt::encode`].
     pub fence: Option<Fence>,
     /// The runs, after [`Op::Seal`].
     pub runs: Vec<Run>,

@@ -55,7 +55,7 @@ pub fn program(call: &Call, numbers: &Guard) -> Result<Program> {
             .help("limit it to fewer agents"));
     }
     let script = format!(
-        "home={}\npayload_time={} op_time={} lock_wait={} lock_stuck={}\n{}guard {} {} {} {}\n",
+        "{{\nhome={}\npayload_time={} op_time={} lock_wait={} lock_stuck={}\n{}guard {} {} {} {}\n}}\n",
         quoted(&call.home),
         seconds(numbers.payload.0),
         seconds(numbers.op.0),
