@@ -98,6 +98,12 @@ impl Context {
     fn by_host_id(&self, inventory: &Inventory) -> Option<String> {
         let id = std::fs::read_to_string(home()?.join(".factory/host-id")).ok()?;
         let id = id.lines().next().filter(|id| !id.is_empty())?;
+        // A disk that was copied has the id of another machine.
+        let machine = std::fs::read_to_string("/etc/machine-id").ok().map(|machine| machine.trim().to_owned());
+        let written = id.split(' ').nth(1).filter(|written| *written != "-");
+        if machine.is_some_and(|machine| written.is_some_and(|written| written != machine)) {
+            return None;
+        }
         let state = self.state_dir(&inventory.settings.fleet).ok()?;
         let hosts = Journal::open_to_read(&state).ok()??.hosts().ok()?;
         let sample = |record: &HostRecord| serde_json::from_str::<Sample>(&record.sample).ok();

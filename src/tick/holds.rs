@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tracing::info;
 
-use super::hand::{Acted, Hand, MAX_AGE, Place, Stopped};
+use super::hand::{Acted, Hand, Place, Stopped};
 use super::lead::{Led, boot_clock, lead};
 use crate::error::{Error, Result};
 use crate::journal::Event;
@@ -26,6 +27,7 @@ pub struct Holds {
     hand: Hand,
     model: Arc<Model>,
     names: BTreeSet<String>,
+    max_age: Duration,
     seen: Vec<Seen>,
     waiting: Vec<Seen>,
     tasks: JoinSet<(Seen, Acted)>,
@@ -81,13 +83,23 @@ pub struct Kept {
 }
 
 impl Holds {
-    /// Takes the lead and reads what is held. `names` are all hosts of the inventory. With `check` nothing is written.
-    pub async fn open(state: &Path, hand: Hand, model: Model, names: BTreeSet<String>, me: &str, check: bool) -> Holds {
+    /// Takes the lead and reads what is held. `names` are all hosts of the inventory; what was seen
+    /// longer ago than `max_age` is not acted on. With `check` nothing is written.
+    pub async fn open(
+        state: &Path,
+        hand: Hand,
+        model: Model,
+        names: BTreeSet<String>,
+        max_age: Duration,
+        me: &str,
+        check: bool,
+    ) -> Holds {
         let mut holds = Holds {
             ledger: Err(Error::failed("the ledger was not opened")),
             hand,
             model: Arc::new(model),
             names,
+            max_age,
             seen: Vec::new(),
             waiting: Vec::new(),
             tasks: JoinSet::new(),
@@ -179,12 +191,12 @@ impl Holds {
             return;
         };
         self.tell_notes(&plan, &host);
-        let (hand, model) = (self.hand.clone(), Arc::clone(&self.model));
+        let (hand, model, max_age) = (self.hand.clone(), Arc::clone(&self.model), self.max_age);
         self.tasks.spawn(async move {
             let now = boot_clock();
-            let age = if now.boot_id == seen.at.boot_id { now.seconds - seen.at.seconds } else { f64::MAX };
-            if age > MAX_AGE.as_secs_f64() {
-                return (seen, Acted { stopped: Some(Stopped::Stale), ..Acted::default() });
+            let age = Duration::from_secs_f64((now.seconds - seen.at.seconds).max(0.0));
+            if age > max_age {
+                return (seen, Acted { stopped: Some(Stopped::Stale(age)), ..Acted::default() });
             }
             let acted = hand.act(&ledger, &seen.place, |document| planned(document, &model, &seen).ops()).await;
             (seen, acted)

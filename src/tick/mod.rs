@@ -98,7 +98,8 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
     events.extend(memory.aside.take().map(moved_aside));
 
     let hand = Hand::new(wake.fleet, wake.guard, wake.bounds.command, &wake.by);
-    let mut holds = Holds::open(wake.state, hand, wake.model, wake.names, &wake.by, wake.check).await;
+    let mut holds =
+        Holds::open(wake.state, hand, wake.model, wake.names, wake.policy.sample_age.0, &wake.by, wake.check).await;
 
     info!(hosts = wake.targets.len(), by = wake.by, check = wake.check, "looking at the hosts");
     let order: HashMap<String, usize> =

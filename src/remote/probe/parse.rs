@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::halt::HaltLine;
+use super::super::halt::{HaltLine, decode};
 use super::super::sample::{CpuTicks, Disk, Fence, Found, Mem, Pids, Psi, Run, Swap, Vm};
 use super::form::{Usage, decimal, is_boot_id, is_plain, is_token, loadavg, number, seconds, ticks, uptime};
 
@@ -294,8 +294,8 @@ impl<'a> Answer<'a> {
         let epoch = self.one("epoch").and_then(|line| {
             let (epoch, holder) = line.split_once(' ').map_or((line, None), |(epoch, holder)| (epoch, Some(holder)));
             let whole = epoch.len() <= 15 && !epoch.starts_with('0');
-            let holder = holder.filter(|holder| is_plain(holder));
-            number(epoch).filter(|_| whole).map(|epoch| (epoch, holder.map(Into::into)))
+            let holder = holder.and_then(decode).filter(|holder| is_plain(holder));
+            number(epoch).filter(|_| whole).map(|epoch| (epoch, holder))
         });
         let (epoch, holder) = epoch.map_or((None, None), |(epoch, holder)| (Some(epoch), holder));
         Fence { fleet: self.one("fleet").filter(|id| is_plain(id)).map(Into::into), epoch, holder }
