@@ -4,7 +4,6 @@
 //! since OpenSSH's server takes no input before it has answered the command. A text to look for in command lines must not
 //! stand in the probe's own, so the question is written in octal.
 
-mod form;
 mod parse;
 
 pub use parse::{Garbled, Report, parse};

@@ -33,8 +33,8 @@ fn a_host_is_halted_and_resumed_over_ssh_and_the_probe_sees_it() {
         assert_eq!(exec(&fleet, &of(6, resume(dev(), Drop::Foreign))).await.word, Word::Fenced);
 
         let request = probe::Request { home: home.clone(), ..probe::Request::default() };
-        let stdin = request.stdin().unwrap();
-        let command = Command { script: probe::script(), stdin, timeout: LONG, max_output: 1 << 20 };
+        let program = request.program().unwrap();
+        let command = Command { script: &program.script, stdin: program.stdin, timeout: LONG, max_output: 1 << 20 };
         let report = probe::parse(&fleet.exec(&web(), command).await.unwrap().stdout).unwrap();
         let after = exec(&fleet, &of(7, Op::Seal)).await;
         assert_eq!(report.host_id, after.host_id);

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::sample::{Fence, Run};
+use super::super::form::{epoch, is_plain, printable, run};
+use super::super::sample::Fence;
 use super::{Answer, Word};
 
 /// Why what came back is no answer: whether the call was done is then unknown.
@@ -80,11 +81,8 @@ pub fn parse(stdout: &[u8], status: i32) -> Result<Answer, Garbled> {
     let plain = |key: &str| one.get(key).copied().filter(|text| is_plain(text)).map(str::to_owned);
     let mut fence = Fence { fleet: plain("fleet"), ..Fence::default() };
     if let Some(line) = one.get("epoch") {
-        let (epoch, holder) = line.split_once(' ').ok_or_else(|| mixed(line))?;
-        let whole = (1..=15).contains(&epoch.len()) && !epoch.starts_with(['0', '+']) && is_plain(holder);
-        fence.epoch = epoch.parse().ok().filter(|_| whole);
-        fence.epoch.ok_or_else(|| mixed(line))?;
-        fence.holder = Some(holder.to_owned());
+        let (epoch, holder) = epoch(line).ok_or_else(|| mixed(line))?;
+        (fence.epoch, fence.holder) = (Some(epoch), Some(holder.ok_or_else(|| mixed(line))?));
     }
     Ok(Answer {
         word,
@@ -93,26 +91,6 @@ pub fn parse(stdout: &[u8], status: i32) -> Result<Answer, Garbled> {
         fence: (fence != Fence::default()).then_some(fence),
         runs,
     })
-}
-
-/// `TOKEN STATE`, as in the probe's answer.
-fn run(line: &str) -> Option<Run> {
-    let (token, state) = line.split_once(' ')?;
-    let known = ["CREATED", "RUNNING", "CANCELLED", "CRASHED", "REBOOTED", "UNKNOWN"].contains(&state);
-    let code = |text: &str| text.parse::<u16>().is_ok_and(|code| code < 256) && !text.starts_with('+');
-    let token_like = !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
-    let whole = token_like && (known || state.strip_prefix("DONE ").is_some_and(code));
-    whole.then(|| Run { token: token.into(), state: state.into(), rss: None, oom_kills: None, out: None, err: None })
-}
-
-/// 1 to 200 characters without control characters, and no byte that was not UTF-8.
-fn is_plain(text: &str) -> bool {
-    (1..=200).contains(&text.chars().count()) && !text.chars().any(|c| c.is_control() || c == '\u{fffd}')
-}
-
-/// `text` without control characters, at most `most` characters.
-fn printable(text: &str, most: usize) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).take(most).collect()
 }
 
 #[cfg(test)]

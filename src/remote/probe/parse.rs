@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::halt::{HaltLine, decode};
+use super::super::form::{
+    Usage, decimal, epoch, is_boot_id, is_plain, is_token, loadavg, number, printable, run, seconds, ticks, uptime,
+};
+use super::super::halt::HaltLine;
 use super::super::sample::{CpuTicks, Disk, Fence, Found, Mem, Pids, Psi, Run, Swap, Vm};
-use super::form::{Usage, decimal, is_boot_id, is_plain, is_token, loadavg, number, seconds, ticks, uptime};
 
 /// What a host said. `None` = unknown.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -108,11 +110,6 @@ fn is_line(line: &str) -> bool {
     let key = line.split_once(' ').map(|(key, _)| key).unwrap_or_default();
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     key.starts_with(|c: char| c.is_ascii_lowercase()) && key.bytes().all(plain)
-}
-
-/// `text` without control characters, at most `most` characters.
-fn printable(text: &str, most: usize) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).take(most).collect()
 }
 
 /// The lines of an answer by their key, in their order.
@@ -291,12 +288,7 @@ impl<'a> Answer<'a> {
 
     /// `fleet` holds the id; `epoch` holds `EPOCH HOLDER`, 1-15 digits without a leading zero.
     fn fence(&self) -> Fence {
-        let epoch = self.one("epoch").and_then(|line| {
-            let (epoch, holder) = line.split_once(' ').map_or((line, None), |(epoch, holder)| (epoch, Some(holder)));
-            let whole = epoch.len() <= 15 && !epoch.starts_with('0');
-            let holder = holder.and_then(decode).filter(|holder| is_plain(holder));
-            number(epoch).filter(|_| whole).map(|epoch| (epoch, holder))
-        });
+        let epoch = self.one("epoch").and_then(epoch);
         let (epoch, holder) = epoch.map_or((None, None), |(epoch, holder)| (Some(epoch), holder));
         Fence { fleet: self.one("fleet").filter(|id| is_plain(id)).map(Into::into), epoch, holder }
     }
@@ -366,15 +358,6 @@ fn only<'a>(mut values: impl Iterator<Item = &'a str>) -> Option<&'a str> {
 /// Nothing known of a group of numbers = the group is unknown.
 fn some<T: Default + PartialEq>(group: T) -> Option<T> {
     (group != T::default()).then_some(group)
-}
-
-/// `TOKEN STATE`.
-fn run(line: &str) -> Option<Run> {
-    let (token, state) = line.split_once(' ')?;
-    let known = ["CREATED", "RUNNING", "CANCELLED", "CRASHED", "REBOOTED", "UNKNOWN"].contains(&state);
-    let done = state.strip_prefix("DONE ").and_then(number).is_some_and(|code| code < 256);
-    let whole = is_token(token) && (known || done);
-    whole.then(|| Run { token: token.into(), state: state.into(), rss: None, oom_kills: None, out: None, err: None })
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! The exact forms of the kernel's and df's lines. What is not wholly of its form is none.
+//! The exact forms of the lines that hosts answer with: the kernel's, df's and our own. What is not wholly of its form is
+//! none.
 
-use super::super::sample::CpuTicks;
+use super::halt::decode;
+use super::sample::{CpuTicks, Run};
 
 /// Digits alone, at most `u64::MAX`.
 pub(super) fn number(text: &str) -> Option<u64> {
@@ -116,6 +118,29 @@ pub(super) fn is_token(text: &str) -> bool {
 /// 1 to 200 characters without control characters, and no byte that was not UTF-8.
 pub(super) fn is_plain(text: &str) -> bool {
     (1..=200).contains(&text.chars().count()) && !text.chars().any(|c| c.is_control() || c == '\u{fffd}')
+}
+
+/// `EPOCH HOLDER`, as the file `epoch` has it: 1 to 15 digits without a leading zero, the holder percent-encoded and at
+/// times missing.
+pub(super) fn epoch(line: &str) -> Option<(u64, Option<String>)> {
+    let (epoch, holder) = line.split_once(' ').map_or((line, None), |(epoch, holder)| (epoch, Some(holder)));
+    let whole = epoch.len() <= 15 && !epoch.starts_with('0');
+    let holder = holder.and_then(decode).filter(|holder| is_plain(holder));
+    number(epoch).filter(|_| whole).map(|epoch| (epoch, holder))
+}
+
+/// `TOKEN STATE`.
+pub(super) fn run(line: &str) -> Option<Run> {
+    let (token, state) = line.split_once(' ')?;
+    let known = ["CREATED", "RUNNING", "CANCELLED", "CRASHED", "REBOOTED", "UNKNOWN"].contains(&state);
+    let done = state.strip_prefix("DONE ").and_then(number).is_some_and(|code| code < 256);
+    let whole = is_token(token) && (known || done);
+    whole.then(|| Run { token: token.into(), state: state.into(), rss: None, oom_kills: None, out: None, err: None })
+}
+
+/// `text` without control characters, at most `most` characters.
+pub(super) fn printable(text: &str, most: usize) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).take(most).collect()
 }
 
 #[cfg(test)]
