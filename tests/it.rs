@@ -13,6 +13,8 @@ mod guard;
 mod guard_faults;
 #[path = "it/guard_files.rs"]
 mod guard_files;
+#[path = "it/halt.rs"]
+mod halt;
 #[path = "it/hostile_yaml.rs"]
 mod hostile_yaml;
 #[path = "it/inventory.rs"]
@@ -39,6 +41,8 @@ mod ledger;
 mod ledger_conformance;
 #[path = "it/ledger_faults.rs"]
 mod ledger_faults;
+#[path = "it/order.rs"]
+mod order;
 #[path = "it/probe.rs"]
 mod probe;
 #[path = "it/probe_shells.rs"]
