@@ -261,12 +261,18 @@ fn home() -> Option<PathBuf> {
 
 /// How each of `hosts` is reached and what is asked of it.
 pub(super) fn targets(inventory: &Inventory, hosts: &[&Host]) -> Vec<Target> {
+    let means = Model::of(&inventory.settings, &inventory.repos).means();
     hosts
         .iter()
         .map(|host| Target {
             name: host.name.clone(),
             reach: reach(host),
-            request: Request { home: host.home.clone(), disks: host.disks.clone(), matches: inventory.matches() },
+            request: Request {
+                home: host.home.clone(),
+                disks: host.disks.clone(),
+                matches: inventory.matches(),
+                means: means.clone(),
+            },
             barred: None,
         })
         .collect()

@@ -234,8 +234,8 @@ mod tests {
             nonce,
             seq,
         });
-        let entry =
-            (option::of(".*"), btree_map(".{0,9}", any::<u32>(), 0..3)).prop_map(|(id, shown)| HostEntry { id, shown });
+        let entry = (option::of(".*"), option::of(".*"), btree_map(".{0,9}", any::<u32>(), 0..3))
+            .prop_map(|(id, barred, shown)| HostEntry { id, barred, shown });
         (".{1,9}", lease, vec(".{0,9}", 0..5), btree_map(".{0,9}", entry, 0..4), vec(hold(), 0..4)).prop_map(
             |(fleet, lease, recent, hosts, holds)| Document { v: VERSION, fleet, lease, recent, hosts, holds },
         )

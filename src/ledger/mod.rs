@@ -119,7 +119,9 @@ impl Ledger {
                 if let Some(written) = doubts.iter().position(|doubt| document.has(&doubt.nonce)) {
                     return Ok((before, doubts.swap_remove(written).value));
                 }
-                if doubts.iter().any(|doubt| document.lease.seq > doubt.after.saturating_add(RECENT as u64)) {
+                // The document names its last write and so many before it; what is older could be ours.
+                let oldest = document.lease.seq.saturating_sub(RECENT as u64);
+                if doubts.iter().any(|doubt| doubt.after.saturating_add(1) < oldest) {
                     let why = Problem::Unknown(format!("more than {RECENT} writes of others came after it"));
                     return Err(why.error("write", &self.store.place()));
                 }

@@ -50,11 +50,26 @@ pub struct Request {
     /// `(agent, text)`: count the runs whose command line holds the text. Several texts of one agent are counted
     /// together.
     pub matches: Vec<(String, String)>,
+    /// The halt files and `active_file`s that lie elsewhere than in the home.
+    pub means: Vec<Means>,
+}
+
+/// How one agent is told to hold still, beside the halt files in the home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Means {
+    /// The agent.
+    pub agent: String,
+    /// The repo that it is for, or `*`.
+    pub repo: String,
+    /// Absolute, or with `~/`.
+    pub path: String,
+    /// The agent may run while it is there (`active_file`); else it may not (`file`).
+    pub active: bool,
 }
 
 impl Default for Request {
     fn default() -> Request {
-        Request { home: "~/.factory".into(), disks: Vec::new(), matches: Vec::new() }
+        Request { home: "~/.factory".into(), disks: Vec::new(), matches: Vec::new(), means: Vec::new() }
     }
 }
 
@@ -75,11 +90,19 @@ impl Request {
         Ok(Program { script: program(&[" \"$(printf '", &octal, "')\""]), stdin: Vec::new() })
     }
 
+    fn paths(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.home).chain(&self.disks).chain(self.means.iter().map(|means| &means.path))
+    }
+
     /// What the program reads.
     fn question(&self) -> Result<String> {
         let mut lines = vec![format!("home {}", self.home)];
         lines.extend(self.disks.iter().map(|path| format!("disk {path}")));
         lines.extend(self.matches.iter().map(|(agent, text)| format!("match {agent} {text}")));
+        lines.extend(self.means.iter().map(|means| {
+            let Means { agent, repo, path, active } = means;
+            format!("{} {agent} {repo} {path}", if *active { "active" } else { "file" })
+        }));
         lines.push("end".into());
         if let Some(bad) = lines.iter().find(|line| line.contains(['\n', '\0'])) {
             let what = bad.split(' ').next().unwrap_or_default();
@@ -87,7 +110,7 @@ impl Request {
                 .help("write it on one line"));
         }
         let rooted = |path: &&String| path.starts_with('/') || *path == "~" || path.starts_with("~/");
-        if let Some(path) = std::iter::once(&self.home).chain(&self.disks).find(|path| !rooted(path)) {
+        if let Some(path) = self.paths().find(|path| !rooted(path)) {
             return Err(Error::inventory(format!("`{path}` is not a path that a host can look at"))
                 .help("write it from the root, like `/var/lib`, or from the home directory, like `~/data`"));
         }

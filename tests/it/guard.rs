@@ -410,9 +410,13 @@ fn a_seal_lists_all_runs() {
         let login = Login::new(shell);
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         let started = format!("1 2 {} 2026-03-12T13:18:47Z\n", boot.trim());
-        for (token, start) in
-            [("held", started.as_str()), ("free", &started), ("ended", &started), ("gone", "cancelled x\n"), ("new", "")]
-        {
+        for (token, start) in [
+            ("held", started.as_str()),
+            ("free", &started),
+            ("ended", &started),
+            ("gone", "cancelled x\n"),
+            ("new", ""),
+        ] {
             login.write(&format!("runs/{token}/wrapper.lock"), "");
             if !start.is_empty() {
                 login.write(&format!("runs/{token}/started"), start);

@@ -112,13 +112,19 @@ fn a_lost_connection_does_not_stop_the_change() {
 }
 
 /// What a killed call may leave: each file as before it or as after it.
-fn either(now: &BTreeMap<String, Vec<u8>>, old: &BTreeMap<String, Vec<u8>>, new: &BTreeMap<String, Vec<u8>>, what: &str) {
+fn either(
+    now: &BTreeMap<String, Vec<u8>>,
+    old: &BTreeMap<String, Vec<u8>>,
+    new: &BTreeMap<String, Vec<u8>>,
+    what: &str,
+) {
     // What a rename or a link was about to bring into place, which no reader looks at.
     let beside = |name: &str| name.ends_with(".new") || name.contains("/.factory-new.");
     for name in old.keys().chain(new.keys()).chain(now.keys().filter(|name| !beside(name))) {
         // Made once, and random.
         if name == "host-id" && !old.contains_key(name) {
-            let whole = now.get(name).is_none_or(|text| text.ends_with(b"\n") && text.split(|b| *b == b' ').count() == 3);
+            let whole =
+                now.get(name).is_none_or(|text| text.ends_with(b"\n") && text.split(|b| *b == b' ').count() == 3);
             assert!(whole, "{what}: {name} is half made");
             continue;
         }

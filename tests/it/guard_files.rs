@@ -115,8 +115,10 @@ fn op(file: &HaltFile, step: &Step) -> Option<Op> {
     match step {
         Step::Append(_) => None,
         Step::Add(added) => {
-            let line =
-                |(kind, id, reason): &(Kind, String, String)| HaltLine { reason: Some(reason.clone()), ..line(*kind, id) };
+            let line = |(kind, id, reason): &(Kind, String, String)| HaltLine {
+                reason: Some(reason.clone()),
+                ..line(*kind, id)
+            };
             Some(Op::Halt { add: added.iter().map(|item| (file.clone(), line(item))).collect(), hide: vec![] })
         }
         Step::Drop(drops) => {
@@ -166,7 +168,8 @@ fn a_halt_done_twice_changes_nothing_the_second_time() {
         let login = Login::new(shell);
         let op = || halt(dev(), line(Kind::Manual, "a1"));
         assert_eq!(login.op(7, op()).detail, "");
-        let stamp = || std::fs::metadata(login.at("halt/dev")).map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec()));
+        let stamp =
+            || std::fs::metadata(login.at("halt/dev")).map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec()));
         let before = stamp().unwrap();
         assert_eq!(login.op(7, op()).detail, "unchanged");
         assert_eq!(stamp().unwrap(), before, "{shell:?}");

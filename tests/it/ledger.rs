@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use factory::error::Error;
-use factory::ledger::{Ledger, Sqlite, Store, Swapped};
+use factory::ledger::{Change, Document, Ledger, Sqlite, Store, Swapped};
 use rusqlite::Connection;
 
 use crate::ledger_conformance::{self, count, counted, insist, wait};
@@ -45,12 +45,21 @@ pub const HELPER: [&str; 5] = ["--exact", "ledger::helper", "--ignored", "--noca
 fn helper() {
     let state = PathBuf::from(std::env::var_os("LEDGER_STATE").expect("only other tests start this one"));
     match std::env::var("LEDGER_WORK").unwrap().as_str() {
-        "count once" => drop(wait(Ledger::open(&state).unwrap().change(count)).unwrap()),
+        "count on pages" => drop(wait(Ledger::open(&state).unwrap().change(count_on_pages)).unwrap()),
         "count 10" => (0..10).for_each(|_| insist(&Ledger::open(&state).unwrap())),
         "full disk" => crate::ledger_faults::on_a_full_disk(&state),
         "read-only disk" => crate::ledger_faults::on_a_read_only_disk(&state),
         other => panic!("no such work: {other}"),
     }
+}
+
+/// Counts one further in a document of several pages of SQLite's, 4096 bytes each, of which no two are alike and all
+/// change each time; the number of pages changes too.
+pub fn count_on_pages(before: Option<&Document>) -> Result<Change<u32>, Error> {
+    let change = count(before)?;
+    let Change::To(mut document, n) = change else { panic!("it always counts") };
+    document.lease.holder = (0..1500 + 500 * (n % 3)).map(|word| format!("{n}-{word} ")).collect();
+    Ok(Change::To(document, n))
 }
 
 #[track_caller]
@@ -141,7 +150,7 @@ fn refused(path: &Path, what: &str) -> Error {
     let bytes = fs::read(path).unwrap();
     let state = path.parent().unwrap();
     let ledger = Ledger::open_to_read(state).unwrap().unwrap();
-    let error = wait(ledger.read()).map(|read| panic!("{what}: read as {read:?}")).unwrap_err();
+    let error = wait(ledger.read()).map(|_| panic!("{what}: read")).unwrap_err();
     let mut asked = false;
     let changed = wait(ledger.change(|before| {
         asked = true;
@@ -211,14 +220,11 @@ fn a_flipped_byte_anywhere_is_an_error_or_does_no_harm() {
 #[test]
 fn a_cut_or_foreign_file_is_damaged_and_stays_as_it_is() {
     let (_state, path, ledger) = made();
-    let big = |before: Option<&factory::ledger::Document>| {
-        let mut document = before.unwrap().clone();
-        document.lease.holder = "h".repeat(20_000);
-        Ok(factory::ledger::Change::To(document, ()))
-    };
-    wait(ledger.change(big)).unwrap();
+    wait(ledger.change(count_on_pages)).unwrap();
     let good = fs::read(&path).unwrap();
-    for length in [0, 1, 99, 100, 511, 4095, 4096, 5000, 8192, 12_288, good.len() - 4096, good.len() - 1] {
+    // Behind the document's last byte nothing is lost.
+    let end = good.iter().rposition(|byte| *byte != 0).unwrap();
+    for length in [0, 1, 99, 100, 511, 4095, 4096, 5000, 8192, 12_288, good.len() - 4096, end] {
         fs::write(&path, &good[..length]).unwrap();
         damaged(&path, &format!("cut to {length}"));
     }
@@ -229,6 +235,36 @@ fn a_cut_or_foreign_file_is_damaged_and_stays_as_it_is() {
     fs::remove_file(&path).unwrap();
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE tick (id); PRAGMA user_version = 1").unwrap();
     damaged(&path, "another database");
+}
+
+#[test]
+fn a_file_whose_free_pages_are_those_of_the_document_is_not_written() {
+    let (_state, path, ledger) = made();
+    let sized = |words: usize| {
+        let resize = move |before: Option<&Document>| {
+            let mut document = before.unwrap().clone();
+            document.lease.holder = "word ".repeat(words);
+            Ok(Change::To(document, ()))
+        };
+        wait(ledger.change(resize))
+    };
+    sized(20_000).unwrap();
+    sized(8_000).unwrap();
+    // The header has the first page that lists free pages: the next such page, how many, and their numbers.
+    let mut bytes = fs::read(&path).unwrap();
+    let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    let trunk = number(32);
+    let list = (trunk - 1) * 4096;
+    let free: Vec<usize> = (0..number(list + 4)).map(|nth| number(list + 8 + 4 * nth)).collect();
+    assert!(free.len() > 5, "{free:?}");
+    let taken = (3..bytes.len() / 4096).find(|page| *page != trunk && !free.contains(page)).unwrap();
+    bytes[list + 8..list + 12].copy_from_slice(&(taken as u32).to_be_bytes());
+    fs::write(&path, &bytes).unwrap();
+
+    assert_eq!(counted(&wait(ledger.read()).unwrap().unwrap().1), 1, "the document itself is whole");
+    let error = sized(20_000).unwrap_err();
+    assert!(error.with_causes().contains("it is damaged: "), "{}", error.with_causes());
+    assert!(fs::read(&path).unwrap() == bytes, "the file was touched");
 }
 
 #[test]

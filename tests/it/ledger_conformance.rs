@@ -246,16 +246,18 @@ fn writes_of_others_hide_nothing<S: Store + 'static>(open: &impl Fn() -> S) {
             })
         }
     }
-    let crowded = |others| {
-        let lossy = Shared(Lossy::new(open(), [Some(Loss::Written)]));
+    let crowded = |lost, others| {
+        let lossy = Shared(Lossy::new(open(), [Some(lost)]));
         Ledger::over(Crowded { lossy, others, rivals: Ledger::over(open()) })
     };
-    let (document, told) = wait(crowded(16).change(count)).unwrap();
+    let (document, told) = wait(crowded(Loss::Written, 16).change(count)).unwrap();
     assert_eq!((told, counted(&document.unwrap())), (1, 17));
+    let (document, told) = wait(crowded(Loss::Never, 17).change(count)).unwrap();
+    assert_eq!((told, counted(&document.unwrap())), (35, 35));
     // One more than is remembered: then it cannot be told, and is not done twice.
-    let error = wait(crowded(17).change(count)).unwrap_err();
+    let error = wait(crowded(Loss::Written, 17).change(count)).unwrap_err();
     assert!(error.with_causes().contains("nobody can tell"), "{}", error.with_causes());
-    assert_eq!(counted(&wait(Ledger::over(open()).read()).unwrap().unwrap().1), 17 + 1 + 17);
+    assert_eq!(counted(&wait(Ledger::over(open()).read()).unwrap().unwrap().1), 35 + 1 + 17);
 }
 
 fn rivals_end_in_exit_5<S: Store + 'static>(open: &impl Fn() -> S) {

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use factory::ledger::Ledger;
 
-use crate::ledger::{HELPER, helper_command, succeeds};
+use crate::ledger::{HELPER, count_on_pages, helper_command, succeeds};
 use crate::ledger_conformance::{count, counted, wait};
 
 /// What a write asks the kernel for: whatever changes the disk, and the locks and looks between.
@@ -54,9 +54,9 @@ fn kill_at_every_step(before: u32) -> BTreeMap<u32, usize> {
             let dir = tempfile::tempdir().unwrap();
             let state = dir.path();
             for _ in 0..before {
-                wait(Ledger::open(state).unwrap().change(count)).unwrap();
+                wait(Ledger::open(state).unwrap().change(count_on_pages)).unwrap();
             }
-            let mut strace = helper_command("strace", "count once", state);
+            let mut strace = helper_command("strace", "count on pages", state);
             strace.args(["-f", "-qq", "-o", "/dev/null"]);
             // Only calls that are about the ledger: those of a program's start are no part of a write.
             for name in ["", "/ledger.db", "/ledger.db-journal", "/ledger.db.new", "/ledger.db.new-journal"] {
@@ -74,7 +74,8 @@ fn kill_at_every_step(before: u32) -> BTreeMap<u32, usize> {
             assert!(after == before || after == before + 1, "{call} {nth}: {after} after {before}");
             *seen.entry(after).or_default() += 1;
             // Nothing is in the way of the next one, and nothing is left lying about.
-            assert_eq!(wait(Ledger::open(state).unwrap().change(count)).unwrap().1, after + 1, "{call} {nth}");
+            let next = wait(Ledger::open(state).unwrap().change(count_on_pages)).unwrap().1;
+            assert_eq!(next, after + 1, "{call} {nth}");
             let names: Vec<_> = fs::read_dir(state).unwrap().map(|entry| entry.unwrap().file_name()).collect();
             assert_eq!(names, ["ledger.db"], "{call} {nth}");
         }

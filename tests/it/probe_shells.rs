@@ -110,10 +110,13 @@ fn a_path_of_any_bytes_arrives_as_it_is() {
             std::fs::create_dir_all(&halted).unwrap();
             std::fs::write(halted.join("dev"), "").unwrap();
             let home = home.to_str().unwrap().to_owned();
-            let report =
-                ask(&shell, &Request { home: home.clone(), disks: disks.clone(), matches: vec![] }, |command| {
+            let report = ask(
+                &shell,
+                &Request { home: home.clone(), disks: disks.clone(), matches: vec![], ..Request::default() },
+                |command| {
                     command.current_dir(dir.path());
-                });
+                },
+            );
             assert_eq!(report.home, Some(home), "{shell:?}");
             assert_eq!(report.found.unwrap().len(), 1, "{shell:?}");
             let seen = report.disks.unwrap();
@@ -208,7 +211,8 @@ fn a_cut_program_is_no_program() {
 #[test]
 fn a_request_that_cannot_be_told_apart_is_refused() {
     let of = |home: &str, agent: &str, text: &str| {
-        Request { home: home.into(), disks: vec![], matches: vec![(agent.into(), text.into())] }.program()
+        Request { home: home.into(), disks: vec![], matches: vec![(agent.into(), text.into())], ..Request::default() }
+            .program()
     };
     let long = too_long().program().unwrap();
     assert!(String::from_utf8(long.stdin).unwrap().starts_with("home ~/.factory\nmatch dev no such command line 0"));
@@ -270,6 +274,7 @@ fn runs_are_counted_once_a_tree_and_never_the_probe_itself() {
             ("probe".into(), text("probe")),
             ("none".into(), text("none")),
         ],
+        ..Request::default()
     };
     let count = |shell: &[&str]| {
         let named = |command: &mut Command| {
@@ -338,7 +343,7 @@ fn a_disk_that_never_answers_costs_seconds_and_is_unknown() {
     let disks = ["/dead/1", "/", "/dead/2", "/dead/3"].map(String::from).to_vec();
     let begun = std::time::Instant::now();
     let home = dir.path().join("home").to_str().unwrap().to_owned();
-    let request = Request { home, disks, matches: vec![] };
+    let request = Request { home, disks, matches: vec![], ..Request::default() };
     let report = ask(&["/bin/sh", "-c"], &request, |command| {
         command.env("PATH", path);
     });
@@ -468,5 +473,43 @@ fn a_pipe_or_a_huge_file_does_not_hold_the_probe_up() {
         assert_eq!((report.host_id, report.fence), (None, None), "{shell:?}");
         assert_eq!(report.found.unwrap().len(), 2, "{shell:?}");
         assert_eq!(report.runs.unwrap()[0].state, "UNKNOWN", "{shell:?}");
+    }
+}
+
+#[test]
+fn halts_that_lie_elsewhere_are_found_where_they_lie() {
+    use factory::policy::hold::Sighting;
+    use factory::remote::halt::HaltFile;
+    use factory::remote::probe::Means;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir_all(dir.path().join("home/halt")).unwrap();
+    std::fs::write(at("home/halt/dev"), "by hand\n").unwrap();
+    std::fs::write(at("stop here"), "").unwrap();
+    std::fs::write(at("on"), "x").unwrap();
+    std::fs::write(at("off.factory-held"), "x").unwrap();
+    let means = |agent: &str, repo: &str, name: &str, active| Means {
+        agent: agent.into(),
+        repo: repo.into(),
+        path: at(name),
+        active,
+    };
+    let means = vec![
+        means("dev", "*", "stop here", false),
+        means("dev", "harb", "not there", false),
+        means("a", "*", "on", true),
+        means("b", "*", "off", true),
+        means("c", "harb", "gone", true),
+    ];
+    for shell in shells() {
+        let request = Request { home: at("home"), means: means.clone(), ..Request::default() };
+        let found = ask(&shell, &request, |_| ()).found.unwrap();
+        let sighting = Sighting::of(&found);
+        let files: Vec<(HaltFile, Vec<String>)> = sighting.files.into_iter().collect();
+        let want = [(HaltFile::of("dev", "*"), vec!["by hand".to_owned()]), (HaltFile::Path(at("stop here")), vec![])];
+        assert_eq!(files, want, "{shell:?}");
+        let active: Vec<String> = sighting.active.iter().map(|(path, state)| format!("{path} {state:?}")).collect();
+        let want = [("gone", "Gone"), ("off", "Hidden"), ("on", "Shown")];
+        assert_eq!(active, want.map(|(name, state)| format!("{} {state}", at(name))), "{shell:?}");
     }
 }

@@ -7,6 +7,7 @@ use crate::inventory::agents::{Agent, Class, Halt, class_of};
 use crate::inventory::repos::Repos;
 use crate::inventory::settings::Settings;
 use crate::remote::halt::HaltFile;
+use crate::remote::probe;
 
 /// How an agent is told to hold still, beside its halt file in the factory's home.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +93,17 @@ impl Model {
     /// The agents with means of their own.
     pub fn units(&self) -> &[Unit] {
         &self.units
+    }
+
+    /// The same, as a probe asks for them.
+    pub fn means(&self) -> Vec<probe::Means> {
+        let means = |unit: &Unit| probe::Means {
+            agent: unit.agent.clone(),
+            repo: unit.repo.clone(),
+            path: unit.means.path().to_owned(),
+            active: matches!(unit.means, Means::Active(_)),
+        };
+        self.units.iter().map(means).collect()
     }
 
     /// The names of all agents.

@@ -301,23 +301,38 @@ impl<'a> Answer<'a> {
         Fence { fleet: self.one("fleet").filter(|id| is_plain(id)).map(Into::into), epoch, holder }
     }
 
-    /// One entry a line of a halt file; one for an empty file.
+    /// One entry a line of a halt file; one for an empty file, and one for each `active_file`.
     fn found(&self) -> Option<Vec<Found>> {
         let count = self.one("halts").and_then(number)?;
         let mut found = Vec::new();
-        for i in 0..count.min(self.all("halt").count() as u64) {
-            let name = self.named("halt", &i.to_string())?;
-            let (agent, repo) = name.split_once('@').unwrap_or((name, "*"));
+        let told = ["halt", "own", "active"].map(|key| self.all(key).count() as u64).iter().sum();
+        for i in 0..count.min(told) {
+            let index = i.to_string();
+            let (agent, repo, path) = match (self.named("halt", &index), self.named("own", &index)) {
+                (Some(name), _) => {
+                    let (agent, repo) = name.split_once('@').unwrap_or((name, "*"));
+                    (agent, repo, None)
+                }
+                (None, Some(own)) => own_means(own)?,
+                (None, None) => {
+                    let (state, means) = self.named("active", &index)?.split_once(' ')?;
+                    let (agent, repo, path) = own_means(means)?;
+                    let by = (state == "hidden").then(|| "factory".to_owned());
+                    let path = path.map(str::to_owned);
+                    let (agent, repo, how, held) = (agent.into(), repo.into(), "active_file".into(), state != "shown");
+                    found.push(Found { agent, repo, how, held, by, path, line: None });
+                    continue;
+                }
+            };
             let entry = |line: Option<&str>| Found {
                 agent: agent.into(),
                 repo: repo.into(),
                 how: "file".into(),
                 held: true,
                 by: line.and_then(HaltLine::parse).map(|line| line.by),
-                path: None,
+                path: path.map(str::to_owned),
                 line: line.map(str::to_owned),
             };
-            let index = i.to_string();
             let lines = self.all("hold").filter_map(|line| line.strip_prefix(index.as_str())?.strip_prefix(' '));
             let mut holds: Vec<Found> = lines.map(|line| entry(Some(line))).collect();
             if holds.is_empty() {
@@ -325,7 +340,7 @@ impl<'a> Answer<'a> {
             }
             found.append(&mut holds);
         }
-        (self.all("halt").count() as u64 == count).then_some(found)
+        (told == count).then_some(found)
     }
 
     fn runs(&self) -> Option<Vec<Run>> {
@@ -334,6 +349,12 @@ impl<'a> Answer<'a> {
         let tokens: BTreeSet<&str> = runs.iter().map(|run| run.token.as_str()).collect();
         (tokens.len() as u64 == count && runs.len() == tokens.len()).then_some(runs)
     }
+}
+
+/// `AGENT REPO PATH`.
+fn own_means(text: &str) -> Option<(&str, &str, Option<&str>)> {
+    let mut words = text.splitn(3, ' ');
+    Some((words.next()?, words.next()?, Some(words.next()?)))
 }
 
 /// The value if there is one and no other.

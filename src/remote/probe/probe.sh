@@ -1,5 +1,5 @@
 # The factory probe. Its question, an argument or else stdin, is lines `home PATH`, `disk PATH`, `match AGENT TEXT`,
-# `end`; it prints lines `key value`, last `end`. What cannot be read is not printed: a missing line is unknown, never 0.
+# `file AGENT REPO PATH`, `active AGENT REPO PATH`, `end`; it prints lines `key value`, last `end`. What cannot be read is not printed: a missing line is unknown, never 0.
 # Shell builtins read /proc, since each process started costs as much as all of those reads. Words are lines throughout,
 # and nothing is a pattern unless `set +f` says so.
 
@@ -125,6 +125,14 @@ state() {
   [ "$3" = "$boot" ] || s=REBOOTED
 }
 
+# holds INDEX FILE: the lines of a halt file
+holds() {
+  [ -f "$2" ] && head -c 16384 "$2" | while IFS= read -r l || [ "$l" ]; do
+    printf 'hold %s %s\n' "$1" "$l"
+    l=
+  done
+}
+
 # Counts runs per agent. One head and one awk for all processes, head's second /dev/null proves them all seen; an own
 # child, any probe and a person's terminal do not count, and a match below a match of the same agent is the same run.
 running() {
@@ -181,13 +189,14 @@ probe() {
 '
   IFS=$nl
   set -f
-  home='' disks='' matches='' asked=''
+  home='' disks='' matches='' means='' asked=''
   [ "$1" ] || set -- "$(cat)"
   for line in $1; do
     case $line in
     'home '*) home=${line#home } ;;
     'disk '*) disks=$disks${line#disk }$nl ;;
     'match '*) matches=$matches${line#match }$nl ;;
+    'file '* | 'active '*) means=$means$line$nl ;;
     end)
       asked=1
       break
@@ -271,10 +280,27 @@ probe() {
       [ -e "$f" ] || continue
       case ${f##*/} in *"$nl"*) continue ;; esac
       printf 'halt %s %s\n' "$i" "${f##*/}"
-      [ -f "$f" ] && head -c 16384 "$f" | while IFS= read -r l || [ "$l" ]; do
-        printf 'hold %s %s\n' "$i" "$l"
-        l=
-      done
+      holds "$i" "$f"
+      i=$((i + 1))
+    done
+    for line in $means; do
+      # `file AGENT REPO PATH` or `active AGENT REPO PATH`
+      l=${line#* }
+      l=${l#* }
+      expand "${l#* }"
+      case $line in
+      'file '*)
+        [ -e "$at" ] || continue
+        printf 'own %s %s\n' "$i" "${line#file }"
+        holds "$i" "$at"
+        ;;
+      *)
+        l=shown
+        [ -e "$at" ] || l=gone
+        [ "$l" = shown ] || [ ! -e "$at.factory-held" ] || l=hidden
+        printf 'active %s %s %s\n' "$i" "$l" "${line#active }"
+        ;;
+      esac
       i=$((i + 1))
     done
     if [ ! -e "$home/halt" ] || { [ -r "$home/halt" ] && [ -x "$home/halt" ]; }; then printf 'halts %s\n' "$i"; fi
