@@ -40,7 +40,9 @@ fn wanted<'a>(holds: &'a [Hold], host: &str) -> BTreeMap<String, Vec<&'a Hold>> 
     let mut wanted: BTreeMap<String, Vec<&Hold>> = BTreeMap::new();
     for hold in holds.iter().filter(|hold| hold.scope.hosts.has(host)) {
         let agents: Vec<&str> = match &hold.scope.agent {
-            Pick::All => AGENTS.iter().filter(|(_, top)| !top || hold.scope.supervisor).map(|(name, _)| *name).collect(),
+            Pick::All => {
+                AGENTS.iter().filter(|(_, top)| !top || hold.scope.supervisor).map(|(name, _)| *name).collect()
+            }
             Pick::Names(names) => names.iter().map(String::as_str).collect(),
         };
         for agent in agents {

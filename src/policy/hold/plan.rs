@@ -300,7 +300,13 @@ fn there(
             .as_ref()
             .is_some_and(|found| foreign || empty || ids().any(|line| found.lines.contains(&line.id)));
         let shows = empty || by_hand || ids().any(|line| line.id == hold.id);
-        if shows {
+        // A person's empty file, into which the line of another hold went: nobody took anything away.
+        let filled = hold.found.as_ref().is_some_and(|found| found.lines.is_empty())
+            && want.iter().any(|other| other.id != hold.id && ids().any(|line| line.id == other.id));
+        if !shows && filled {
+            plan.shown.insert(key(&hold.id, file), 0);
+            plan.add.push((file.clone(), line(hold, epoch)));
+        } else if shows {
             plan.shown.insert(key(&hold.id, file), 0);
             if fill {
                 plan.add.push((file.clone(), line(hold, epoch)));
