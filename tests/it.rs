@@ -23,8 +23,12 @@ mod inventory;
 mod known_hosts;
 #[path = "lab/mod.rs"]
 mod lab;
+#[path = "it/lab_crash.rs"]
+mod lab_crash;
 #[path = "it/lab_fleet.rs"]
 mod lab_fleet;
+#[path = "it/lab_halt.rs"]
+mod lab_halt;
 #[path = "it/lab_hosts.rs"]
 mod lab_hosts;
 #[path = "it/lab_local.rs"]
