@@ -221,7 +221,7 @@ impl Holds {
         };
         let recorded = match book.ledger {
             None => Ok((Some(book.document), Vec::new())),
-            Some(ledger) => record(&ledger, &model, &seen, &acted, &barred, &ids).await,
+            Some(ledger) => record(&ledger, &model, &seen, &acted, &barred, &ids, true).await,
         };
         let (document, found, failed) = match recorded {
             Ok((document, found)) => (document, found, None),
@@ -295,7 +295,22 @@ pub fn hold_id() -> Result<String> {
     Ok(random_id()?.chars().take(8).collect())
 }
 
-/// Writes into the ledger what was seen and done; gives what is worth telling of it.
+/// What was gone and could not be put back: only who takes it away from where it was means it.
+fn not_put_back(plan: &Plan, acted: &Acted) -> BTreeSet<String> {
+    let added = |op: &Op| match op {
+        Op::Halt { add, .. } => add.iter().map(|(file, line)| hold::key(&line.id, file)).collect(),
+        _ => Vec::new(),
+    };
+    let done: BTreeSet<String> = acted.done.iter().flat_map(added).collect();
+    let put_back = plan.notes.iter().filter_map(|note| match note {
+        Note::PutBack { id, file } => Some(format!("{id} {file}")),
+        Note::GivenUp { .. } => None,
+    });
+    put_back.filter(|key| !done.contains(key)).collect()
+}
+
+/// Writes into the ledger what was seen and done; gives what is worth telling of it. With `counts` it is noted how often
+/// running something was gone.
 pub(super) async fn record(
     ledger: &Ledger,
     model: &Model,
@@ -303,6 +318,7 @@ pub(super) async fn record(
     acted: &BTreeMap<String, Acted>,
     barred: &BTreeMap<String, String>,
     ids: &BTreeMap<String, String>,
+    counts: bool,
 ) -> Result<(Option<Document>, Vec<Event>)> {
     let (now, clock) = (Timestamp::now(), boot_clock());
     let nothing = Acted::default();
@@ -336,7 +352,13 @@ pub(super) async fn record(
                     }
                 }
                 let entry = document.hosts.entry(name.clone()).or_default();
-                entry.shown = plan.shown;
+                let before = |key: &String| entry.shown.get(key).copied().unwrap_or(0);
+                let failed = not_put_back(&plan, acted);
+                let gone_again = |(key, times): (String, u32)| match !counts || failed.contains(&key) {
+                    true => (times.min(before(&key)), key),
+                    false => (times, key),
+                };
+                entry.shown = plan.shown.into_iter().map(gone_again).map(|(times, key)| (key, times)).collect();
                 entry.id = entry.id.take().or_else(|| acted.host_id.clone());
             }
             for (name, id) in ids {

@@ -128,7 +128,9 @@ impl Order<'_> {
                         hold::found(&mut document.holds, person, &hold_id()?, now, &clock);
                     }
                     // From now on it is known that this host shows them, so that what is lifted is taken out.
-                    document.hosts.entry(name.clone()).or_default().shown = planned(&document, &self.model, one).shown;
+                    let shown = planned(&document, &self.model, one).shown;
+                    let entry = document.hosts.entry(name.clone()).or_default();
+                    shown.into_keys().for_each(|key| _ = entry.shown.entry(key).or_insert(0));
                 }
                 let resumed =
                     hold::resume(&mut document.holds, scope, by, now, |agent| self.model.is_supervisor(agent));
@@ -146,7 +148,7 @@ impl Order<'_> {
             sights.get(host).map(|seen| planned(document, &model, seen).ops()).unwrap_or_default()
         };
         let acted: BTreeMap<String, Acted> = self.act(&ledger, &document, places, ops).await.into_iter().collect();
-        record(&ledger, &self.model, &seen, &acted, &BTreeMap::new(), &ids).await?;
+        record(&ledger, &self.model, &seen, &acted, &BTreeMap::new(), &ids, false).await?;
         stopped.extend(acted);
         let hosts = self.places(scope).into_iter();
         let hosts = hosts.filter_map(|place| stopped.remove(&place.name).map(|acted| (place.name, acted))).collect();

@@ -348,6 +348,16 @@ fn a_person_s_rm_is_mended_once_and_then_left_so() {
     in_order(&place);
     place.run(&["run"]).code(0);
     in_order(&place);
+    // What another order comes upon is no tick: it mends, and does not count.
+    gone();
+    for _ in 0..2 {
+        place.run(&["resume", "--host", "one", "--agent", "review"]).code(0);
+        in_order(&place);
+        gone();
+    }
+    place.run(&["run"]).code(0);
+    in_order(&place);
+    place.run(&["run"]).code(0);
     // Seen in between it is a new matter each time.
     gone();
     place.run(&["run"]).code(0);
