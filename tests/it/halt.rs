@@ -205,7 +205,9 @@ fn a_wall_clock_that_runs_ahead_ends_no_hold() {
     let library =
         ["x86_64-linux-gnu", "aarch64-linux-gnu", ""].map(|dir| format!("/usr/lib/{dir}/faketime/libfaketime.so.1"));
     let Some(library) = library.iter().find(|path| Path::new(path).exists()) else {
-        println!("left out: a wall clock that lies, since libfaketime is not installed (apt-get install libfaketime)");
+        println!(
+            "left out: a wall clock that lies, since libfaketime is not installed (apt-get install faketime, as `make test` does)"
+        );
         return;
     };
     let place = two();
@@ -542,6 +544,49 @@ fn a_second_fleet_is_refused_and_nothing_of_it_is_done() {
     place.write("factory.yml", "{}\n");
     place.run(&["resume", "--host", "one"]).code(0);
     in_order(&place);
+}
+
+#[test]
+fn under_another_name_the_lease_moves_and_the_hosts_obey_the_newer_one() {
+    let place = two();
+    let fence = |host: &str| fs::read_to_string(place.path(host).join("epoch")).unwrap();
+    place.run(&["halt", "--host", "all", "--as", "one"]).code(0);
+    assert_eq!((fence("one"), fence("two")), ("1 one\n".to_owned(), "1 one\n".to_owned()));
+    place.run(&["halt", "--host", "one", "--agent", "supervisor", "--as", "two"]).code(0);
+    assert_eq!((fence("one"), fence("two")), ("2 two\n".to_owned(), "1 one\n".to_owned()));
+    in_order(&place);
+    let run = place.run(&["run", "--as", "one"]).code(0);
+    assert!(run.stderr.contains("one leads now, two did before"), "{}", run.stderr);
+    place.run(&["resume", "--host", "one", "--agent", "supervisor", "--as", "one"]).code(0);
+    assert_eq!(fence("one"), "3 one\n");
+    // A host that has seen a higher epoch than the ledger, as after a restored backup: the lease goes above it.
+    fs::write(place.path("one/epoch"), "41 ghost\n").unwrap();
+    place.run(&["resume", "--host", "all", "--as", "one"]).code(0);
+    assert_eq!((fence("one"), order::document(&place.state()).unwrap().lease.epoch), ("42 one\n".to_owned(), 42));
+    assert!(names(&place, "one").is_empty() && names(&place, "two").is_empty());
+    place.run(&["run", "--as", "three"]).code(3);
+}
+
+#[test]
+fn a_host_whose_epoch_is_lost_is_refused_with_the_way_out_and_the_others_are_not() {
+    let place = two();
+    place.run(&["halt", "--host", "one,two", "--agent", "dev"]).code(0);
+    let before = names(&place, "one");
+    for damage in ["", "0\n", "2\n", "99999999999999999999 one\n"] {
+        fs::write(place.path("one/epoch"), damage).unwrap();
+        let halted = place.run(&["halt", "--host", "all"]).code(1);
+        assert!(halted.stdout.contains("factory host repair one"), "{damage:?}: {}", halted.stdout);
+        assert_eq!(
+            (names(&place, "one"), names(&place, "two")),
+            (before.clone(), words(&["dev", "review"])),
+            "{damage:?}"
+        );
+        let run = place.run(&["run"]).code(0);
+        assert!(run.stdout.contains("factory host repair one"), "{damage:?}: {}", run.stdout);
+        assert_eq!(fs::read_to_string(place.path("one/epoch")).unwrap(), damage);
+        place.run(&["resume", "--host", "all", "--agent", "review"]).code(6);
+        assert_eq!(held(&place).len(), 2);
+    }
 }
 
 /// What `halt` and `run` do in a state directory whose ledger cannot be used.

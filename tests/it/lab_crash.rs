@@ -213,6 +213,42 @@ fn a_guard_that_is_killed_or_cut_off_at_any_moment_ends_in_order() {
 }
 
 #[test]
+fn a_controller_that_is_killed_on_the_way_to_a_host_ends_in_order() {
+    let Some(lab) = lab_halt::lab(2) else { return };
+    if !strace() {
+        return;
+    }
+    factory(&lab, 0, &["halt", "--host", "h1", "--agent", "supervisor", "--reason", "a person's"]);
+    let mut turn = 0;
+    for calls in ["connect", "sendto,sendmsg", "recvfrom,recvmsg", "fdatasync,fsync", "pwrite64", "close"] {
+        let mut when = 1;
+        loop {
+            let verb = if turn % 2 == 0 { "halt" } else { "resume" };
+            turn += 1;
+            let mut command = lab.command("strace");
+            let inject = format!("inject={calls}:signal=SIGKILL:when={when}");
+            command.args(["-f", "-q", "-e", &format!("trace={calls}"), "-e", &inject, "-o", "/root/trace"]);
+            command
+                .args(["factory", verb, "--host", "all", "--agent", "dev"])
+                .env("FACTORY_INVENTORY", "/root/inventory");
+            command.output().unwrap();
+            let killed = fs::read_to_string(lab.home().join("trace")).unwrap().contains("killed by SIGKILL");
+            factory(&lab, 0, &["run"]);
+            in_order(&lab);
+            assert!(names(lab.host(0)).contains(&"supervisor".to_owned()), "{verb} killed at {calls} {when}");
+            let on = |index: usize| names(lab.host(index)).contains(&"dev".to_owned());
+            assert_eq!(on(0), on(1), "{verb} killed at {calls} {when}");
+            if !killed {
+                assert_eq!(on(0), verb == "halt");
+                break;
+            }
+            when = next(when);
+        }
+    }
+    assert!(turn > 20, "only {turn} kills");
+}
+
+#[test]
 fn a_controller_whose_disk_is_full_halts_by_hand_and_records_it_later() {
     let Some(host) = lab::host() else { return };
     let inventory = host.home().join("inventory").display().to_string();
