@@ -15,6 +15,8 @@ mod guard_faults;
 mod guard_files;
 #[path = "it/guard_lab.rs"]
 mod guard_lab;
+#[path = "it/halt.rs"]
+mod halt;
 #[path = "it/hostile_yaml.rs"]
 mod hostile_yaml;
 #[path = "it/inventory.rs"]
@@ -23,8 +25,12 @@ mod inventory;
 mod known_hosts;
 #[path = "lab/mod.rs"]
 mod lab;
+#[path = "it/lab_crash.rs"]
+mod lab_crash;
 #[path = "it/lab_fleet.rs"]
 mod lab_fleet;
+#[path = "it/lab_halt.rs"]
+mod lab_halt;
 #[path = "it/lab_hosts.rs"]
 mod lab_hosts;
 #[path = "it/lab_local.rs"]
@@ -41,6 +47,8 @@ mod ledger;
 mod ledger_conformance;
 #[path = "it/ledger_faults.rs"]
 mod ledger_faults;
+#[path = "it/order.rs"]
+mod order;
 #[path = "it/probe.rs"]
 mod probe;
 #[path = "it/probe_shells.rs"]

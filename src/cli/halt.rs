@@ -46,6 +46,10 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     let by = args.by.clone().unwrap_or_else(visitor::person);
     let wish = Wish { scope, by, seconds: args.time.map(|time| time.0.as_secs_f64()), reason: args.reason.clone() };
     match visitor::role(context, &inventory)? {
+        Role::Leads(_) if context.global.check => {
+            holds::show_would_hold(&wish, &context.ui);
+            Ok(Exit::Ok)
+        }
         Role::Leads(me) => here(&wish, &me, context, &inventory).await,
         Role::Visits(candidates) => {
             let mut words = vec!["halt".to_owned()];
@@ -55,6 +59,10 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
             words.extend(["--by".to_owned(), wish.by.clone()]);
             match visitor::forward(&words, &candidates, context, &inventory).await? {
                 Some(exit) => Ok(exit),
+                None if context.global.check => {
+                    Err(Error::new(Exit::Unreachable, "no candidate answers, so nobody says what would become of it")
+                        .help("without `--check` the halt files are written straight to the hosts then"))
+                }
                 None => straight(&wish, "no candidate answers", Exit::Unreachable, context, &inventory).await,
             }
         }
@@ -62,22 +70,25 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
 }
 
 async fn here(wish: &Wish, me: &str, context: &Context, inventory: &Inventory) -> Result<Exit> {
-    if context.global.check {
-        context.ui.print(&format!("would hold {}\n", wish.scope));
-        return Ok(Exit::Ok);
-    }
     let fleet = context.fleet(&inventory.settings).await?;
-    let order = context.order(inventory, &fleet, me)?;
-    let halted = match order.halt(wish).await {
+    let halted = match context.order(inventory, &fleet, me) {
+        Ok(order) => order.halt(wish).await,
+        Err(error) => Err(error),
+    };
+    let halted = match halted {
         Ok(halted) => halted,
         // A ledger that cannot be written must not keep a person from stopping the work.
         Err(error) => {
+            fleet.close().await;
             context.ui.error(&error);
             return straight(wish, "the hold is not recorded", error.exit(), context, inventory).await;
         }
     };
     fleet.close().await;
     context.remember(inventory, &holds::halted_events(&halted));
+    if let Some(error) = &halted.noted {
+        context.ui.warn(&format!("it is done, but the ledger does not say where: {}", error.with_causes()));
+    }
     holds::show_halted(&halted, &context.ui);
     Ok(Exit::worst(halted.hosts.iter().filter_map(|(_, acted)| acted.stopped.as_ref()).map(|stopped| stopped.exit())))
 }

@@ -57,10 +57,7 @@ async fn here(args: &Args, by: &str, me: &str, context: &Context, inventory: &In
         let supervisor =
             |agent: &str| crate::policy::hold::Model::of(&inventory.settings, &inventory.repos).is_supervisor(agent);
         let inside: Vec<Hold> = held.into_iter().filter(|hold| hold.scope.inside(&scope, supervisor)).collect();
-        match inside.is_empty() {
-            true => context.ui.print("would lift nothing: no hold is inside that\n"),
-            false => context.ui.print(&format!("would lift\n{}", holds::table(&inside, context.ui.out))),
-        }
+        holds::show_would_lift(&inside, &context.ui);
         return Ok(Exit::Ok);
     }
     let fleet = context.fleet(&inventory.settings).await?;

@@ -127,8 +127,10 @@ pub(super) async fn by_hand(
     }];
     let mut work = Vec::new();
     for host in hosts {
-        let files: Vec<_> = Wanted::on(&host.name, &hold, &model).files.into_keys().collect();
-        work.push((host.name.clone(), reach(host), person::script(&host.home, &files, &line)?));
+        let wanted = Wanted::on(&host.name, &hold, &model);
+        let files: Vec<_> = wanted.files.into_keys().collect();
+        let hide: Vec<_> = wanted.hidden.into_iter().collect();
+        work.push((host.name.clone(), reach(host), person::script(&host.home, &files, &hide, &line)?));
     }
     let order: Vec<String> = work.iter().map(|(name, ..)| name.clone()).collect();
     let bounds = context.bounds(&inventory.settings);

@@ -79,9 +79,29 @@ pub fn actions(actions: &[Action], check: bool) -> String {
     actions.iter().map(line).collect()
 }
 
+/// What a halt would hold, on stdout.
+pub fn show_would_hold(wish: &Wish, ui: &Ui) {
+    if ui.form != Form::Text {
+        let value = json!({ "check": true, "scope": wish.scope, "by": wish.by, "reason": wish.reason });
+        return ui.object("halt", &value);
+    }
+    ui.print(&format!("would hold {}\n", wish.scope));
+}
+
+/// The holds that a resume would lift, on stdout.
+pub fn show_would_lift(inside: &[Hold], ui: &Ui) {
+    if ui.form != Form::Text {
+        return ui.object("resume", &json!({ "check": true, "ended": inside }));
+    }
+    match inside {
+        [] => ui.print("would lift nothing: no hold is inside that\n"),
+        _ => ui.print(&format!("would lift\n{}", table(inside, ui.out))),
+    }
+}
+
 /// What became of a hold, on stdout: its line, then a row a host.
 pub fn show_halted(halted: &Halted, ui: &Ui) {
-    let Halted { hold, held, hosts } = halted;
+    let Halted { hold, held, hosts, .. } = halted;
     if ui.form != Form::Text {
         let value = json!({ "hold": hold, "became": became(*held), "hosts": rows_json(hosts) });
         return ui.object("halt", &value);
@@ -187,7 +207,7 @@ fn rows_json(hosts: &[(String, Acted)]) -> Vec<Value> {
 
 /// A hold, for the journal.
 pub fn halted_events(halted: &Halted) -> Vec<Event> {
-    let Halted { hold, held, hosts } = halted;
+    let Halted { hold, held, hosts, .. } = halted;
     let word = match held {
         Held::New => "held",
         Held::Updated => "held anew",

@@ -32,6 +32,9 @@ pub struct Holds {
     waiting: Vec<Seen>,
     tasks: JoinSet<(Seen, Acted)>,
     barred: BTreeMap<String, String>,
+    /// The host-id of each that answered, also of those where nothing may be changed.
+    ids: BTreeMap<String, String>,
+    began: Timestamp,
     events: Vec<Event>,
     actions: Vec<Action>,
 }
@@ -49,11 +52,13 @@ pub(super) struct Seen {
     host_id: Option<String>,
     sighting: Sighting,
     at: BootClock,
+    /// Before this nobody had looked; by the wall clock, as the ends of holds are.
+    began: Timestamp,
 }
 
 impl Seen {
-    pub(super) fn new(place: Place, sample: &Sample, found: &[Found]) -> Seen {
-        Seen { host_id: sample.host_id.clone(), sighting: Sighting::of(found), at: boot_clock(), place }
+    pub(super) fn new(place: Place, sample: &Sample, found: &[Found], began: Timestamp) -> Seen {
+        Seen { host_id: sample.host_id.clone(), sighting: Sighting::of(found), at: boot_clock(), began, place }
     }
 }
 
@@ -104,6 +109,8 @@ impl Holds {
             waiting: Vec::new(),
             tasks: JoinSet::new(),
             barred: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            began: Timestamp::now(),
             events: Vec::new(),
             actions: Vec::new(),
         };
@@ -141,9 +148,10 @@ impl Holds {
     /// there is something to do there.
     pub fn saw(&mut self, place: Place, sample: &Sample) -> bool {
         let (Ok(book), Some(found)) = (&self.ledger, &sample.found) else { return false };
-        let seen = Seen { host_id: sample.host_id.clone(), sighting: Sighting::of(found), at: boot_clock(), place };
+        let seen = Seen::new(place, sample, found, self.began);
         let name = seen.place.name.clone();
-        if let Some(why) = barred(&book.document, &self.names, &self.seen, &name, sample) {
+        self.ids.extend(sample.host_id.clone().map(|id| (name.clone(), id)));
+        if let Some(why) = barred(&book.document, &self.names, &self.ids, &name, sample) {
             self.bar(&name, why);
             return false;
         }
@@ -207,9 +215,8 @@ impl Holds {
     pub async fn close(mut self) -> Kept {
         for seen in std::mem::take(&mut self.waiting) {
             // With all answers in, two names of one machine are known.
-            let same = |other: &&Seen| other.host_id == seen.host_id && other.place.name != seen.place.name;
-            match self.seen.iter().find(same).filter(|_| seen.host_id.is_some()) {
-                Some(other) => self.bar(&seen.place.name, twins(&other.place.name)),
+            match seen.host_id.as_ref().and_then(|id| twin(&self.ids, &seen.place.name, id)).map(twins) {
+                Some(why) => self.bar(&seen.place.name, why),
                 None => self.begin(seen),
             }
         }
@@ -219,14 +226,14 @@ impl Holds {
             self.note(&seen.place.name, &done);
             acted.insert(seen.place.name, done);
         }
-        let Holds { ledger, model, seen, barred, mut events, actions, .. } = self;
+        let Holds { ledger, model, seen, barred, ids, mut events, actions, .. } = self;
         let book = match ledger {
             Ok(book) => book,
             Err(error) => return Kept { events, actions, failed: Some(error), ..Kept::default() },
         };
         let recorded = match book.ledger {
             None => Ok((Some(book.document), Vec::new())),
-            Some(ledger) => record(&ledger, &model, &seen, &acted, &barred).await,
+            Some(ledger) => record(&ledger, &model, &seen, &acted, &barred, &ids, true).await,
         };
         let (document, found, failed) = match recorded {
             Ok((document, found)) => (document, found, None),
@@ -257,7 +264,7 @@ impl Holds {
 pub(super) fn barred(
     document: &Document,
     names: &BTreeSet<String>,
-    seen: &[Seen],
+    ids: &BTreeMap<String, String>,
     name: &str,
     sample: &Sample,
 ) -> Option<String> {
@@ -272,9 +279,12 @@ pub(super) fn barred(
         *other != name && entry.id.as_ref() == Some(id) && names.contains(*other)
     };
     let known = document.hosts.iter().find(other).map(|(other, _)| other);
-    let twin = seen.iter().find(|seen| seen.place.name != name && seen.host_id.as_ref() == Some(id));
-    let twin = known.or(twin.map(|seen| &seen.place.name))?;
-    Some(twins(twin))
+    known.map(String::as_str).or_else(|| twin(ids, name, id)).map(twins)
+}
+
+/// Another name that showed this id.
+fn twin<'a>(ids: &'a BTreeMap<String, String>, name: &str, id: &str) -> Option<&'a str> {
+    ids.iter().find(|(other, theirs)| *other != name && *theirs == id).map(|(other, _)| other.as_str())
 }
 
 pub(super) fn twins(other: &str) -> String {
@@ -297,13 +307,16 @@ pub fn hold_id() -> Result<String> {
     Ok(random_id()?.chars().take(8).collect())
 }
 
-/// Writes into the ledger what was seen and done; gives what is worth telling of it.
+/// Writes into the ledger what was seen and done; gives what is worth telling of it. With `counts` it is noted how often
+/// running something was gone.
 pub(super) async fn record(
     ledger: &Ledger,
     model: &Model,
     seen: &[Seen],
     acted: &BTreeMap<String, Acted>,
     barred: &BTreeMap<String, String>,
+    ids: &BTreeMap<String, String>,
+    counts: bool,
 ) -> Result<(Option<Document>, Vec<Event>)> {
     let (now, clock) = (Timestamp::now(), boot_clock());
     let nothing = Acted::default();
@@ -316,18 +329,35 @@ pub(super) async fn record(
                 let name = &one.place.name;
                 let acted = acted.get(name).unwrap_or(&nothing);
                 let plan = planned(old, model, one);
-                let mut shown = plan.shown.clone();
+                let before = old.hosts.get(name).map(|entry| &entry.shown);
+                let before = |key: &String| before.and_then(|shown| shown.get(key)).copied().unwrap_or(0);
+                let times = |(key, times): (&String, &u32)| {
+                    (key.clone(), if counts { *times } else { before(key).min(*times) })
+                };
+                let mut shown: BTreeMap<String, u32> = plan.shown.iter().map(times).collect();
                 // What was planned on an older document is left to the next look.
                 let still = |op: &Op| plan.ops().contains(op);
                 acted.done.iter().filter(|(op, _)| still(op)).for_each(|(op, word)| plan.done(op, *word, &mut shown));
                 for person in &plan.found {
+                    // Seen before it was lifted, perhaps: if it is there still, the next look finds it.
+                    let lifted = |hold: &Hold| hold.ended.as_ref().is_some_and(|ended| ended.at >= one.began);
+                    if old.holds.iter().any(|hold| hold.scope == person.scope && lifted(hold)) {
+                        continue;
+                    }
                     events.push(found_event(name, person, now));
                     person.record(&mut document.holds, &mut shown, &hold_id()?, now, &clock);
                 }
                 let entry = document.hosts.entry(name.clone()).or_default();
                 entry.shown = shown;
-                entry.barred = None;
-                entry.id = entry.id.take().or_else(|| acted.host_id.clone()).or_else(|| one.host_id.clone());
+                entry.id = entry.id.take().or_else(|| acted.host_id.clone());
+            }
+            for (name, id) in ids {
+                let entry = document.hosts.entry(name.clone()).or_default();
+                // A second name of a machine may have become that of another one since.
+                entry.id = entry.id.take().filter(|_| entry.barred.is_none()).or_else(|| Some(id.clone()));
+            }
+            for one in seen {
+                document.hosts.entry(one.place.name.clone()).or_default().barred = None;
             }
             for (name, why) in barred {
                 document.hosts.entry(name.clone()).or_default().barred = Some(why.clone());

@@ -47,6 +47,8 @@ pub struct Halted {
     pub held: Held,
     /// By host, in the order of the inventory.
     pub hosts: Vec<(String, Acted)>,
+    /// Why the ledger does not say which hosts show it, if it does not.
+    pub noted: Option<Error>,
 }
 
 /// What was lifted, and what came of it on each host.
@@ -58,6 +60,16 @@ pub struct Lifted {
     pub hosts: Vec<(String, Acted)>,
     /// What people had done on the hosts themselves, which is ended too.
     pub events: Vec<Event>,
+}
+
+/// What a look at the hosts gave.
+struct Looked {
+    /// Those that may be changed.
+    seen: Vec<Seen>,
+    /// Who each that answered is, by its name.
+    ids: BTreeMap<String, String>,
+    /// Those that may not be changed, or did not answer.
+    stopped: BTreeMap<String, Acted>,
 }
 
 impl Order<'_> {
@@ -93,7 +105,9 @@ impl Order<'_> {
         let model = Arc::clone(&self.model);
         let ops = move |document: &Document, host: &str| lines(document, host, &id, &model);
         let hosts = self.act(&ledger, &document, self.places(&hold.scope), ops).await;
-        Ok(Halted { hold, held, hosts })
+        // What is done is done: if it cannot be noted, the next tick looks itself.
+        let noted = note(&ledger, &hosts).await.err();
+        Ok(Halted { hold, held, hosts, noted })
     }
 
     /// Ends every hold inside `scope`: looks at the hosts, so that what people did there counts too, swaps the ledger,
@@ -104,7 +118,7 @@ impl Order<'_> {
     pub async fn resume(&self, scope: &Scope, by: &str, report: &dyn Fn(&Progress)) -> Result<Lifted> {
         let ledger = Arc::new(Ledger::open(&self.state)?);
         let document = lead(&ledger, &self.me, Timestamp::now(), &boot_clock()).await?.document;
-        let (seen, mut stopped) = self.look(&document, scope, report).await;
+        let Looked { seen, ids, mut stopped } = self.look(&document, scope, report).await;
         let (document, (resumed, events)) = ledger
             .change(|old| {
                 let mut document = old.cloned().ok_or_else(gone)?;
@@ -114,7 +128,8 @@ impl Order<'_> {
                     let name = &one.place.name;
                     let plan = planned(&document, &self.model, one);
                     let shown = &mut document.hosts.entry(name.clone()).or_default().shown;
-                    *shown = plan.shown;
+                    // From now on it is known that this host shows them, so that what is lifted is taken out.
+                    plan.shown.keys().for_each(|key| _ = shown.entry(key.clone()).or_insert(0));
                     for person in &plan.found {
                         events.push(found_event(name, person, now));
                         person.record(&mut document.holds, shown, &hold_id()?, now, &clock);
@@ -136,7 +151,7 @@ impl Order<'_> {
             sights.get(host).map(|seen| planned(document, &model, seen).ops()).unwrap_or_default()
         };
         let acted: BTreeMap<String, Acted> = self.act(&ledger, &document, places, ops).await.into_iter().collect();
-        record(&ledger, &self.model, &seen, &acted, &BTreeMap::new()).await?;
+        record(&ledger, &self.model, &seen, &acted, &BTreeMap::new(), &ids, false).await?;
         stopped.extend(acted);
         let hosts = self.places(scope).into_iter();
         let hosts = hosts.filter_map(|place| stopped.remove(&place.name).map(|acted| (place.name, acted))).collect();
@@ -166,31 +181,29 @@ impl Order<'_> {
     }
 
     /// What the hosts of `scope` show; those that do not, and why.
-    async fn look(
-        &self,
-        document: &Document,
-        scope: &Scope,
-        report: &dyn Fn(&Progress),
-    ) -> (Vec<Seen>, BTreeMap<String, Acted>) {
+    async fn look(&self, document: &Document, scope: &Scope, report: &dyn Fn(&Progress)) -> Looked {
+        let began = Timestamp::now();
         let places: BTreeMap<String, Place> =
             self.places(scope).into_iter().map(|place| (place.name.clone(), place)).collect();
         let samples = self.samples(|name| scope.hosts.has(name), report).await;
+        let ids: BTreeMap<String, String> =
+            samples.iter().filter_map(|sample| Some((sample.host.clone(), sample.host_id.clone()?))).collect();
         let (mut seen, mut stopped) = (Vec::new(), BTreeMap::new());
         for sample in samples {
             let Some(place) = places.get(&sample.host) else { continue };
             let why = match &sample.found {
                 None => Stopped::Silent(sample.missing.unwrap_or_else(|| "it does not tell what is held".to_owned())),
-                Some(found) => match barred(document, &self.names(), &seen, &sample.host, &sample) {
+                Some(found) => match barred(document, &self.names(), &ids, &sample.host, &sample) {
                     Some(why) => Stopped::Barred(why),
                     None => {
-                        seen.push(Seen::new(place.clone(), &sample, found));
+                        seen.push(Seen::new(place.clone(), &sample, found, began));
                         continue;
                     }
                 },
             };
             stopped.insert(sample.host, Acted { stopped: Some(why), ..Acted::default() });
         }
-        (seen, stopped)
+        Looked { seen, ids, stopped }
     }
 
     /// Calls the guard on all `places`, some at a time, with what `ops` makes of the newest document.
@@ -240,6 +253,28 @@ fn lines(document: &Document, host: &str, id: &str, model: &Model) -> Vec<Op> {
         .collect();
     let hide: Vec<String> = wanted.hidden.into_iter().collect();
     if add.is_empty() && hide.is_empty() { Vec::new() } else { vec![Op::Halt { add, hide }] }
+}
+
+/// Writes into the ledger what hosts show now, and who they are: an empty file, all that a full disk took, is then known
+/// for ours whenever it is seen again, and two names of one machine give themselves away.
+async fn note(ledger: &Ledger, hosts: &[(String, Acted)]) -> Result<()> {
+    let noted = ledger.change(|old| {
+        let old = old.ok_or_else(gone)?;
+        let mut document = old.clone();
+        for (name, acted) in hosts {
+            for (op, _) in &acted.done {
+                let Op::Halt { add, .. } = op else { continue };
+                let entry = document.hosts.entry(name.clone()).or_default();
+                // One that was lifted meanwhile was taken out there as well.
+                let going_on = |id: &str| old.holds.iter().any(|hold| hold.id == id && hold.ended.is_none());
+                let add = add.iter().filter(|(_, line)| going_on(&line.id));
+                entry.shown.extend(add.map(|(file, line)| (hold::key(&line.id, file), 0)));
+                entry.id = entry.id.take().or_else(|| acted.host_id.clone());
+            }
+        }
+        Ok(if document == *old { Change::Nothing(()) } else { Change::To(document, ()) })
+    });
+    noted.await.map(drop)
 }
 
 /// The hosts that are one machine with another of the inventory, as far as the ledger knows.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use algebra::{Held, Resumed, Wish, expire, hold, resume};
 pub use person::Person;
-pub use plan::{Note, Plan, insist, line, plan};
+pub use plan::{Note, Plan, insist, key, line, plan};
 pub use scope::{Pick, Scope};
 pub use sighting::{Active, Sighting};
 pub use wanted::{Means, Model, Unit, Wanted};

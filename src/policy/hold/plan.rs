@@ -220,9 +220,14 @@ impl Look<'_> {
         let fill = empty && want.iter().any(|hold| !stands(hold));
         for hold in want {
             let by_hand = stands(hold) && (foreign || ours.iter().any(|line| has(hold, &line.id)));
-            if empty || by_hand || ours.iter().any(|line| line.id == hold.id) {
+            // A person's empty file, into which the line of another hold went: nobody took anything away.
+            let had = |id: &str| ours.iter().any(|line| line.id == id);
+            let filled = stands(hold)
+                && hold.found.as_ref().is_some_and(|found| found.lines.is_empty())
+                && want.iter().any(|other| other.id != hold.id && had(&other.id));
+            if empty || by_hand || filled || had(&hold.id) {
                 self.plan.shown.insert(key(&hold.id, file), 0);
-                if fill {
+                if fill || (filled && !by_hand && !had(&hold.id)) {
                     self.plan.add.push((file.clone(), line(hold, self.epoch)));
                 }
             } else {
