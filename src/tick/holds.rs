@@ -329,15 +329,15 @@ pub(super) async fn record(
                 let name = &one.place.name;
                 let acted = acted.get(name).unwrap_or(&nothing);
                 let plan = planned(old, model, one);
-                let before = old.hosts.get(name).map(|entry| &entry.shown);
-                let before = |key: &String| before.and_then(|shown| shown.get(key)).copied().unwrap_or(0);
-                let times = |(key, times): (&String, &u32)| {
-                    (key.clone(), if counts { *times } else { before(key).min(*times) })
-                };
-                let mut shown: BTreeMap<String, u32> = plan.shown.iter().map(times).collect();
+                let mut shown = plan.shown.clone();
                 // What was planned on an older document is left to the next look.
                 let still = |op: &Op| plan.ops().contains(op);
                 acted.done.iter().filter(|(op, _)| still(op)).for_each(|(op, word)| plan.done(op, *word, &mut shown));
+                if !counts {
+                    let before = old.hosts.get(name).map(|entry| &entry.shown);
+                    let before = |key: &String| before.and_then(|shown| shown.get(key)).copied().unwrap_or(0);
+                    shown.iter_mut().for_each(|(key, times)| *times = before(key).min(*times));
+                }
                 for person in &plan.found {
                     // Seen before it was lifted, perhaps: if it is there still, the next look finds it.
                     let lifted = |hold: &Hold| hold.ended.as_ref().is_some_and(|ended| ended.at >= one.began);
