@@ -17,6 +17,8 @@ mod guard_files;
 mod guard_lab;
 #[path = "it/halt.rs"]
 mod halt;
+#[path = "it/host.rs"]
+mod host;
 #[path = "it/hostile_yaml.rs"]
 mod hostile_yaml;
 #[path = "it/inventory.rs"]

@@ -72,7 +72,7 @@ impl Order<'_> {
             .change(|old| {
                 let mut document = old.map_or_else(|| Document::new(&self.me, 1), |old| Ok(old.clone()))?;
                 // Holds made since the loss are kept; hosts of its own it must not have.
-                let used = document.hosts.values().any(|entry| entry.id.is_some());
+                let used = document.hosts.values().any(|entry| entry.id.is_some() && entry.barred.is_none());
                 if document.fleet != *fleet && used {
                     return Err(Error::failed("this ledger is not empty: it has hosts of its own")
                         .help("adopt the hosts one by one: `factory host adopt HOST`"));

@@ -50,6 +50,8 @@ struct Book {
 pub(super) struct Seen {
     pub(super) place: Place,
     host_id: Option<String>,
+    /// The epoch that the host obeys.
+    epoch: Option<u64>,
     sighting: Sighting,
     at: BootClock,
     /// Before this nobody had looked; by the wall clock, as the ends of holds are.
@@ -58,7 +60,8 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn new(place: Place, sample: &Sample, found: &[Found], began: Timestamp) -> Seen {
-        Seen { host_id: sample.host_id.clone(), sighting: Sighting::of(found), at: boot_clock(), began, place }
+        let epoch = sample.fence.as_ref().and_then(|fence| fence.epoch);
+        Seen { host_id: sample.host_id.clone(), epoch, sighting: Sighting::of(found), at: boot_clock(), began, place }
     }
 }
 
@@ -158,7 +161,7 @@ impl Holds {
         let known = book.document.hosts.get(&name).is_some_and(|entry| entry.id.is_some());
         let plan = planned(&book.document, &self.model, &seen);
         self.seen.push(seen.clone());
-        let busy = !plan.ops().is_empty();
+        let busy = !ops(&book.document, &plan, &seen).is_empty();
         match known {
             _ if !busy => self.tell_notes(&plan, &name),
             true => self.begin(seen),
@@ -194,7 +197,7 @@ impl Holds {
         let plan = planned(&book.document, &self.model, &seen);
         let host = seen.place.name.clone();
         let Some(ledger) = book.ledger.clone() else {
-            let ops = plan.ops();
+            let ops = ops(&book.document, &plan, &seen);
             self.actions.extend(ops.iter().map(|op| Action { host: host.clone(), what: words(op), failed: None }));
             return;
         };
@@ -206,7 +209,8 @@ impl Holds {
             if age > max_age {
                 return (seen, Acted { stopped: Some(Stopped::Stale(age)), ..Acted::default() });
             }
-            let acted = hand.act(&ledger, &seen.place, |document| planned(document, &model, &seen).ops()).await;
+            let decide = |document: &Document| ops(document, &planned(document, &model, &seen), &seen);
+            let acted = hand.act(&ledger, &seen.place, decide).await;
             (seen, acted)
         });
     }
@@ -297,6 +301,14 @@ pub(super) fn planned(document: &Document, model: &Model, seen: &Seen) -> Plan {
     let name = &seen.place.name;
     let shown = document.hosts.get(name).map_or(&nothing, |entry| &entry.shown);
     hold::plan(name, &document.holds, model, shown, &seen.sighting, document.lease.epoch)
+}
+
+/// The calls of the guard that do it. A host that obeyed whoever led before is sealed, so that it refuses them from now
+/// on, also when there is nothing else to do there; every other call does the same by the way.
+fn ops(document: &Document, plan: &Plan, seen: &Seen) -> Vec<Op> {
+    let ops = plan.ops();
+    let behind = seen.epoch.is_some_and(|epoch| epoch < document.lease.epoch);
+    if ops.is_empty() && behind { vec![Op::Seal] } else { ops }
 }
 
 /// The id of a new hold: 8 hexadecimal digits, short enough to be typed.

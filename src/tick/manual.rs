@@ -218,17 +218,14 @@ impl Order<'_> {
         let (send, mut receive) = unbounded_channel();
         let (hand, ledger, ops) = (self.hand.clone(), Arc::clone(ledger), Arc::new(ops));
         let twins = twins(document, &self.names());
-        let fleet = self.fleet.clone();
         let tasks = each(places, self.bounds.forks, move |place: Place| {
-            let (hand, ledger, ops, send, fleet) =
-                (hand.clone(), Arc::clone(&ledger), Arc::clone(&ops), send.clone(), fleet.clone());
+            let (hand, ledger, ops, send) = (hand.clone(), Arc::clone(&ledger), Arc::clone(&ops), send.clone());
             let twin = twins.get(&place.name).cloned();
             async move {
                 let acted = match twin {
                     Some(why) => Acted { stopped: Some(Stopped::Barred(why)), ..Acted::default() },
                     None => hand.act(&ledger, &place, |document| ops(document, &place.name)).await,
                 };
-                fleet.release(&place.reach);
                 let _ = send.send((place.name, acted));
             }
         });
