@@ -80,7 +80,7 @@ pub fn out_of_order(holds: &[Hold], host: &str, files: &Files) -> Vec<String> {
             let own: Vec<&str> = hold.found.iter().flat_map(|found| &found.lines).map(String::as_str).collect();
             let shown = lines.remove(hold.id.as_str());
             let shown = own.iter().fold(shown, |shown, id| lines.remove(id) || shown);
-            if !shown && !(hold.found.is_some() && foreign) {
+            if !(shown || hold.found.is_some() && foreign) {
                 wrong.push(format!("{file} on {host} does not show {hold:?}: {text:?}"));
             }
         }
