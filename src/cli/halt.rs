@@ -37,14 +37,22 @@ pub(super) struct Args {
     pub by: Option<String>,
 }
 
+/// The most characters of a reason: it goes into every halt file, for people to read.
+const MAX_REASON: usize = 1000;
+
 pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     let inventory = context.inventory()?;
     let scope = args.scope.scope(context, &inventory, &[])?;
     if args.time.is_some_and(|time| time.0.is_zero()) {
         return Err(Error::usage("`--for 0s` would be over at once").help("give a time such as `--for 30m`"));
     }
+    let reason = args.reason.clone().filter(|reason| !reason.is_empty());
+    if reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON) {
+        return Err(Error::usage(format!("the reason has more than {MAX_REASON} characters"))
+            .help("it goes into every halt file: say it shorter, or where it is written"));
+    }
     let by = args.by.clone().unwrap_or_else(visitor::person);
-    let wish = Wish { scope, by, seconds: args.time.map(|time| time.0.as_secs_f64()), reason: args.reason.clone() };
+    let wish = Wish { scope, by, seconds: args.time.map(|time| time.0.as_secs_f64()), reason };
     match visitor::role(context, &inventory)? {
         Role::Leads(_) if context.global.check => {
             holds::show_would_hold(&wish, &context.ui);
@@ -55,7 +63,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
             let mut words = vec!["halt".to_owned()];
             words.extend(args.scope.words());
             words.extend(args.time.iter().flat_map(|time| ["--for".to_owned(), time.to_string()]));
-            words.extend(args.reason.iter().flat_map(|reason| ["--reason".to_owned(), reason.clone()]));
+            words.extend(wish.reason.iter().flat_map(|reason| ["--reason".to_owned(), reason.clone()]));
             words.extend(["--by".to_owned(), wish.by.clone()]);
             match visitor::forward(&words, &candidates, context, &inventory).await? {
                 Some(exit) => Ok(exit),

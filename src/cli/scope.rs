@@ -40,6 +40,10 @@ impl ScopeArgs {
             return Err(Error::usage("which hosts, repos or agents?")
                 .help("name at least one: `--host PATTERN`, `--repo NAME`, `--agent NAME`; or `--all`"));
         }
+        // A variable of a script that is not set must not stand for every host.
+        if [self.host.as_deref(), limit].into_iter().flatten().any(|pattern| pattern.trim().is_empty()) {
+            return Err(Error::usage("an empty pattern names no host").help("`--host all` names every host"));
+        }
         let mut hosts = hosts(self.host.as_deref(), inventory, held)?;
         if let Some(limit) = limit {
             let only = names(inventory.hosts.select(limit)?.iter().map(|host| host.name.clone()));

@@ -130,7 +130,8 @@ pub fn show_lifted(lifted: &Lifted, scope: &Scope, ui: &Ui) {
     }
     let busy: Vec<_> = hosts.iter().filter(|(_, acted)| !acted.done.is_empty() || acted.stopped.is_some()).collect();
     if !busy.is_empty() {
-        ui.print(&rows(busy, "released", ui.out));
+        let done = if resumed.wider.is_empty() { "released" } else { "changed" };
+        ui.print(&rows(busy, done, ui.out));
     }
     for hold in &resumed.wider {
         ui.warn(&format!("still held: {}, {}; `factory resume {}` lifts it", hold.scope, by(hold), hold.scope.flags()));

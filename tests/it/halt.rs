@@ -111,9 +111,14 @@ fn without_a_scope_or_with_a_name_that_nothing_has_nothing_is_done() {
             );
         }
         place.run(&[verb, "--all", "--host", "one"]).code(2);
+        for empty in [&["--host", ""][..], &["--host", " "], &["--agent", "dev", "-l", ""]] {
+            let run = place.run(&[&[verb], empty].concat()).code(2);
+            assert!(run.stderr.contains("an empty pattern"), "{}", run.stderr);
+        }
     }
     place.run(&["halt", "--host", "one", "--for", "0s"]).code(2);
     place.run(&["halt", "--host", "one", "--for", "soon"]).code(2);
+    place.run(&["halt", "--host", "one", "--reason", &"%".repeat(1001)]).code(2);
     assert_eq!(tree(&place), before);
 }
 
@@ -176,6 +181,9 @@ fn the_same_scope_again_changes_nothing_or_only_what_is_said() {
     assert_eq!((&now.id, now.since, now.reason.as_deref()), (&hold[0].id, hold[0].since, Some("y")));
     let line = text(&place, "one", "dev");
     assert_eq!((line.lines().count(), line.ends_with(" y\n"), line == first.0), (1, true, false), "{line}");
+    // As long and as awkward as a reason may be.
+    place.run(&["halt", "--host", "one", "--agent", "dev", "--reason", &"\u{1F525}".repeat(1000)]).code(0);
+    assert_eq!(text(&place, "one", "dev").matches("%F0%9F%94%A5").count(), 1000);
     // Without a time it is for good again.
     place.run(&["halt", "--host", "one", "--agent", "dev"]).code(0);
     assert_eq!(held(&place)[0].until, None);
