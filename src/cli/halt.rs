@@ -27,10 +27,10 @@ pub(super) struct Args {
     #[command(flatten)]
     pub scope: ScopeArgs,
     /// Ends by itself after this time, such as 30m or 2h
-    #[arg(long = "for", value_name = "TIME")]
+    #[arg(long = "for", value_name = "TIME", help_heading = "How long, and why")]
     pub time: Option<Span>,
     /// Why, for whoever looks at `factory status`
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", help_heading = "How long, and why")]
     pub reason: Option<String>,
     /// Who asks, when that is not the one who runs this
     #[arg(long, value_name = "NAME", hide = true)]

@@ -35,7 +35,7 @@ use crate::render::{Environment, Ui};
     version,
     about = "Supervises AI coding agents on several machines and repositories",
     long_about = "Supervises AI coding agents on several machines and repositories: reads an inventory of hosts, looks at \
-                  every machine, says how it is and why.",
+                  every machine, says how it is and why, and holds agents when a person says so.",
     after_help = AFTER_HELP,
     disable_help_subcommand = true,
     styles = STYLES,
@@ -54,9 +54,10 @@ Examples:
   factory inventory check         look for what is wrong, in the files and on the hosts
   factory run                     one tick: look at every host, judge, record
   factory status                  how everything was at the last tick, and why
+  factory halt --host beefy-2     its agents start nothing new until `factory resume --host beefy-2`
 
 Exit codes:
-  0 ok                              5 the lock is held by another process
+  0 ok                              5 the lock or the lead is another's
   1 an action failed                6 refused because of a hold
   2 the command line is wrong       7 --check --exit-code found changes
   3 the inventory is wrong, or no   101 a bug

@@ -13,10 +13,10 @@ use crate::render::{holds, hosts, last_words};
 use crate::tick::deadline::Deadline;
 use crate::tick::{self, Outcome, Waits, Wake};
 
-/// One tick: looks at every host, judges what it sees and records it
+/// One tick: looks at every host, judges what it sees, puts holds right and records it
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Examples:\n  factory run                 once, by hand or by cron\n  factory run --check         look and judge, write nothing\n  factory run -l builders -o json | jq '.hosts[] | {host, verdict}'\n\nEnds with 0 when the tick was completed and recorded, whatever it saw."
+    after_help = "Examples:\n  factory run                 once, by hand or by cron\n  factory run --check         look and judge, change nothing and say what would be done\n  factory run -l builders -o json | jq '.hosts[] | {host, verdict}'\n\nEnds with 0 when the tick was completed and recorded, whatever it saw."
 )]
 pub(super) struct Args {}
 

@@ -110,8 +110,7 @@ impl Hand {
 
     /// Does on a host what `decide` makes of the newest document: asked again when the host has seen a higher epoch,
     /// after the lease was raised above that. A hold that was lifted while its line was under way is taken out again, so
-    /// that the last word is always the ledger's.
-    /// The host's connection is let go of.
+    /// that the last word is always the ledger's. The host's connection is let go of.
     pub async fn act(&self, ledger: &Ledger, place: &Place, decide: impl Fn(&Document) -> Vec<Op>) -> Acted {
         let mut acted = Acted::default();
         for _ in 0..TRIES {
