@@ -65,6 +65,9 @@ async fn here(args: &Args, by: &str, me: &str, context: &Context, inventory: &In
     let lifted = order.resume(&scope, by, &|step| context.ui.progress(step)).await?;
     fleet.close().await;
     context.remember(inventory, &holds::lifted_events(&lifted, by));
+    if let Some(error) = &lifted.noted {
+        context.ui.warn(&format!("it is done, but the ledger does not say where: {}", error.with_causes()));
+    }
     holds::show_lifted(&lifted, &scope, &context.ui);
     let wider = lifted.resumed.wider.iter().map(|_| Exit::Held);
     let stopped = lifted.hosts.iter().filter_map(|(_, acted)| acted.stopped.as_ref()).map(|stopped| stopped.exit());

@@ -69,7 +69,8 @@ pub fn run_json(outcome: &Outcome) -> Value {
         "tick": outcome.tick,
         "hosts": outcome.hosts.iter().map(host_json).collect::<Vec<_>>(),
         "events": outcome.events,
-        "holds": outcome.holds,
+        // Without a ledger nobody knows: null, and not an empty list.
+        "holds": outcome.unled.is_none().then_some(&outcome.holds),
         "actions": outcome.actions,
         "recorded": outcome.unrecorded.is_none(),
     })

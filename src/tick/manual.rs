@@ -60,6 +60,8 @@ pub struct Lifted {
     pub hosts: Vec<(String, Acted)>,
     /// What people had done on the hosts themselves, which is ended too.
     pub events: Vec<Event>,
+    /// Why the ledger does not say what the hosts show now, if it does not.
+    pub noted: Option<Error>,
 }
 
 /// What a look at the hosts gave.
@@ -151,11 +153,12 @@ impl Order<'_> {
             sights.get(host).map(|seen| planned(document, &model, seen).ops()).unwrap_or_default()
         };
         let acted: BTreeMap<String, Acted> = self.act(&ledger, &document, places, ops).await.into_iter().collect();
-        record(&ledger, &self.model, &seen, &acted, &BTreeMap::new(), &ids, false).await?;
+        // What is done is done, as with a halt.
+        let noted = record(&ledger, &self.model, &seen, &acted, &BTreeMap::new(), &ids, false).await.err();
         stopped.extend(acted);
         let hosts = self.places(scope).into_iter();
         let hosts = hosts.filter_map(|place| stopped.remove(&place.name).map(|acted| (place.name, acted))).collect();
-        Ok(Lifted { resumed, hosts, events })
+        Ok(Lifted { resumed, hosts, events, noted })
     }
 
     /// One sample of each of the hosts of that name, in the order of the inventory. Connections to those that show a

@@ -603,6 +603,8 @@ fn without_a_ledger(place: &Place, before: &[Hold]) {
     assert!(text(place, "two", "dev").contains("fire"));
     let run = place.run(&["run"]).code(1);
     assert!(run.stdout.contains("one: ") && run.stdout.contains("GiB free"), "it goes on looking: {}", run.stdout);
+    let run = place.run(&["run", "-o", "json"]).code(1).json();
+    assert_eq!(run["holds"], Value::Null, "nobody knows: {run}");
     let resumed = place.run(&["resume", "--host", "one"]).code(1);
     assert!(resumed.stderr.contains("error: "), "{}", resumed.stderr);
     let object = place.run(&["halt", "--host", "two", "--agent", "dev", "-o", "json"]).code(1).json();
