@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::hand::{Acted, Hand, Place, Stopped};
-use super::holds::{Seen, barred, found_event, hold_id, planned, record};
 use super::lead::{boot_clock, lead};
 use super::observe::{Answer, Bounds, Target};
+use super::seen::{Seen, barred, found_event, hold_id, planned, record};
 use super::{Progress, UNKNOWN, probe};
 use crate::error::{Error, Result};
 use crate::journal::Event;
@@ -281,7 +281,7 @@ async fn note(ledger: &Ledger, hosts: &[(String, Acted)]) -> Result<()> {
 fn twins(document: &Document, names: &BTreeSet<String>) -> BTreeMap<String, String> {
     let known = || document.hosts.iter().filter(|(name, entry)| names.contains(*name) && entry.id.is_some());
     let other = |name: &String, id: &Option<String>| {
-        known().find(|(twin, entry)| *twin != name && entry.id == *id).map(|(twin, _)| super::holds::twins(twin))
+        known().find(|(twin, entry)| *twin != name && entry.id == *id).map(|(twin, _)| super::seen::twins(twin))
     };
     known().filter_map(|(name, entry)| Some((name.clone(), other(name, &entry.id)?))).collect()
 }

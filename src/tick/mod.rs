@@ -14,6 +14,7 @@ pub mod observe;
 mod process;
 mod progress;
 mod refusals;
+mod seen;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
