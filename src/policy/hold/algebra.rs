@@ -54,6 +54,8 @@ pub fn hold(holds: &mut Vec<Hold>, wish: &Wish, id: &str, now: Timestamp, clock:
         });
         return (id.to_owned(), Held::New);
     };
+    // What a person did on a host has no end but a resume.
+    let until = until.filter(|_| same.found.is_none() || same.until.is_some());
     let reason = wish.reason.clone().or_else(|| same.reason.clone());
     if same.until.is_none() && until.is_none() && same.reason == reason {
         return (same.id.clone(), Held::Already);

@@ -153,6 +153,8 @@ fn the_same_scope_again_only_updates() {
     assert_eq!(say(&mut holds, "b1 * dev", Some(60.0), None, "6"), same(Held::Updated), "from now on again");
     assert_eq!(say(&mut holds, "b1 * dev", None, None, "7"), same(Held::Updated), "for good again");
     assert_eq!(holds[0].until, None);
+    holds[0].found = Some(Found::default());
+    assert_eq!(say(&mut holds, "b1 * dev", Some(60.0), None, "8"), same(Held::Already), "a person's own has no end");
     // Another scope is another hold, however near.
     for (i, other) in ["b1 harb dev", "b1,b2 * dev", "b1 * *", "b1 * **", "* * dev"].into_iter().enumerate() {
         assert_eq!(say(&mut holds, other, None, None, &format!("x{i}")), new(&format!("x{i}")));
