@@ -80,8 +80,9 @@ fn show(outcome: &Outcome, context: &Context) {
         Form::Json => ui.object("run", &hosts::run_json(outcome)),
         Form::Jsonl => outcome.hosts.iter().for_each(|decided| ui.object("host", &hosts::host_json(decided))),
     }
-    // What is about a host stands in its line, but for a hold that somebody tampered with.
-    let untold = |event: &&Event| event.host.is_none() || (event.what == "hold" && event.severity > 0);
+    // What is about a host stands in its line, but for what somebody did to its holds or to itself.
+    let tampered = |event: &Event| matches!(event.what.as_str(), "hold" | "quarantine") && event.severity > 0;
+    let untold = |event: &&Event| event.host.is_none() || tampered(event);
     for event in outcome.events.iter().filter(untold) {
         ui.warn(&event.message);
     }

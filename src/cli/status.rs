@@ -72,8 +72,9 @@ async fn read(state: &Path, hosts: Option<&[String]>) -> Result<Status> {
         Err(error) => (None, Some(error.with_causes())),
     };
     let holds = document.as_ref().map(|document| held(document, &hosts)).unwrap_or_default();
+    let quarantined = document.as_ref().map(|document| quarantined(document, &hosts)).unwrap_or_default();
     let lease = document.map(|document| document.lease);
-    Ok(Status { tick, running, hosts, holds, lease, ledger })
+    Ok(Status { tick, running, hosts, holds, quarantined, lease, ledger })
 }
 
 async fn ledger(state: &Path) -> Result<Option<Document>> {
@@ -81,6 +82,12 @@ async fn ledger(state: &Path) -> Result<Option<Document>> {
         Some(ledger) => Ok(ledger.read().await?.map(|(_, document)| document)),
         None => Ok(None),
     }
+}
+
+fn quarantined(document: &Document, hosts: &[HostStatus]) -> Vec<String> {
+    let names = hosts.iter().map(|host| &host.host);
+    let other = |name: &&String| document.hosts.get(*name).is_some_and(|entry| entry.quarantined.is_some());
+    names.filter(other).cloned().collect()
 }
 
 /// The holds that are not over and are about one of `hosts`, with where they do not show.

@@ -61,6 +61,10 @@ pub struct HostEntry {
     /// Its id, when it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// It shows this in place of its id, `none` for none: nothing may be launched there, nor its claims moved, until a
+    /// person says what became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<String>,
     /// Why nothing may be changed there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub barred: Option<String>,
@@ -234,8 +238,8 @@ mod tests {
             nonce,
             seq,
         });
-        let entry = (option::of(".*"), option::of(".*"), btree_map(".{0,9}", any::<u32>(), 0..3))
-            .prop_map(|(id, barred, shown)| HostEntry { id, barred, shown });
+        let entry = (option::of(".*"), option::of(".*"), option::of(".*"), btree_map(".{0,9}", any::<u32>(), 0..3))
+            .prop_map(|(id, quarantined, barred, shown)| HostEntry { id, quarantined, barred, shown });
         (".{1,9}", lease, vec(".{0,9}", 0..5), btree_map(".{0,9}", entry, 0..4), vec(hold(), 0..4)).prop_map(
             |(fleet, lease, recent, hosts, holds)| Document { v: VERSION, fleet, lease, recent, hosts, holds },
         )

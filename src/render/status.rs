@@ -28,6 +28,8 @@ pub struct Status {
     pub hosts: Vec<HostStatus>,
     /// What people hold on these hosts.
     pub holds: Vec<HoldStatus>,
+    /// The hosts that are not the machines that they were.
+    pub quarantined: Vec<String>,
     /// Who leads; absent without a ledger.
     pub lease: Option<Lease>,
     /// Why the ledger cannot be read, if it cannot.
@@ -90,6 +92,10 @@ pub fn text(status: &Status, now: Timestamp, style: Style) -> String {
         ]);
     }
     let _ = write!(text, "{sheet}");
+    if !status.quarantined.is_empty() {
+        let hosts = status.quarantined.join(", ");
+        let _ = writeln!(text, "\nnot the machine that it was, by its host-id: {hosts}; nothing is launched there");
+    }
     holds(&mut text, status);
     silence(&mut text, &status.hosts);
     text

@@ -132,6 +132,11 @@ pub(super) async fn record(
                 }
                 let entry = document.hosts.entry(name.clone()).or_default();
                 entry.shown = shown;
+                let other = another(entry, one.host_id.as_deref());
+                if other.is_some() && entry.quarantined.is_none() {
+                    events.push(quarantine_event(name, now));
+                }
+                entry.quarantined = other;
                 entry.id = entry.id.take().or_else(|| acted.host_id.clone());
             }
             for (name, id) in ids {
@@ -148,6 +153,19 @@ pub(super) async fn record(
             Ok(if document == *old { Change::Nothing(events) } else { Change::To(document, events) })
         })
         .await
+}
+
+/// What a host shows in place of the id that it had; none when it is the same, or was never known for certain.
+fn another(entry: &HostEntry, shows: Option<&str>) -> Option<String> {
+    let known = entry.id.as_deref().filter(|_| entry.barred.is_none())?;
+    (shows != Some(known)).then(|| shows.unwrap_or("none").to_owned())
+}
+
+fn quarantine_event(host: &str, at: Timestamp) -> Event {
+    let message = format!(
+        "{host} is not the machine that it was: its host-id is another one, or gone. Holds go on there, nothing is launched"
+    );
+    Event { at, host: Some(host.to_owned()), what: "quarantine".to_owned(), severity: 2, message }
 }
 
 pub(super) fn found_event(host: &str, person: &Person, at: Timestamp) -> Event {

@@ -144,3 +144,26 @@ fn whoever_leads_anew_seals_the_hosts_that_have_nothing_to_do() {
     let run = place.run(&["run", "--as", "two"]).code(0);
     assert!(!run.stdout.contains("seal"), "once: {}", run.stdout);
 }
+
+#[test]
+fn a_machine_that_is_not_the_one_that_it_was_is_told_and_held_all_the_same() {
+    let place = two();
+    place.run(&["halt", "--host", "one"]).code(0);
+    place.run(&["run"]).code(0);
+    let id = file(&place, "one", "host-id");
+    let told = |out: &str| out.contains("not the machine that it was");
+    fs::remove_dir_all(place.path("one")).unwrap();
+    let run = place.run(&["run"]).code(0);
+    assert!(told(&run.stderr), "{}", run.stderr);
+    assert_eq!(names(&place, "one"), ["dev", "review"], "its holds are put back");
+    assert_ne!(file(&place, "one", "host-id"), id);
+    let run = place.run(&["run"]).code(0);
+    assert!(!told(&run.stderr), "once: {}", run.stderr);
+    assert!(told(&place.run(&["status"]).code(0).stdout));
+    let status = place.run(&["status", "-o", "json"]).code(0).json();
+    assert_eq!(status["quarantined"], serde_json::json!(["one"]));
+    in_order(&place);
+    fs::write(place.path("one/host-id"), id).unwrap();
+    place.run(&["run"]).code(0);
+    assert!(!told(&place.run(&["status"]).code(0).stdout));
+}
