@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 
 /// The function that is the program. Under dash, bash and BusyBox sh alike; it needs no installed tool of ours, writes
 /// nothing and takes no lock that could disturb another reader.
-const SOURCE: &str = include_str!("probe/probe.sh");
+const SOURCE: &str = concat!(include_str!("probe/probe.sh"), include_str!("state.sh"));
 
 /// The same without indentation and comments but the first, by which a probe is known: each connection holds the program
 /// several times over, and a sweep has many. No text in it goes over lines that this would change.

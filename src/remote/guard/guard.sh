@@ -378,46 +378,6 @@ trim() {
   } >"$j.new" && t sync "$j.new" && t mv -f -- "$j.new" "$j"
 }
 
-# The order is started, lock, rc: a run that ends while we look is then DONE, never CRASHED. As in the probe.
-state() {
-  s=UNKNOWN
-  [ -r "$1" ] && [ -x "$1" ] || return
-  if [ ! -e "$1/started" ]; then
-    s=CREATED
-    return
-  fi
-  l=
-  [ -f "$1/started" ] && IFS= read -r l <"$1/started" || return
-  started=$l
-  if [ ! -e "$1/rc" ]; then
-    case $started in cancelled | 'cancelled '*)
-      s=CANCELLED
-      return
-      ;;
-    esac
-    [ -r "$1/wrapper.lock" ] || return
-    flock -n -s 9 9<"$1/wrapper.lock"
-    case $? in
-    0) ;;
-    1)
-      s=RUNNING
-      return
-      ;;
-    *) return ;;
-    esac
-  fi
-  l=
-  if [ -e "$1/rc" ]; then
-    [ -f "$1/rc" ] && IFS= read -r l <"$1/rc"
-    case $l in '' | *[!0-9]*) ;; *) s="DONE $l" ;; esac
-    return
-  fi
-  set -- $started
-  [ $# -eq 4 ] && [ "$boot" ] || return
-  s=CRASHED
-  [ "$3" = "$boot" ] || s=REBOOTED
-}
-
 # list_runs: all runs and their states, to `listed`
 list_runs() {
   boot=$(cat /proc/sys/kernel/random/boot_id)

@@ -55,12 +55,13 @@ pub fn program(call: &Call, numbers: &Guard) -> Result<Program> {
             .help("limit it to fewer agents"));
     }
     let script = format!(
-        "{{\nhome={}\npayload_time={} op_time={} lock_wait={} lock_stuck={}\n{}guard {} {} {} {}\n}}\n",
+        "{{\nhome={}\npayload_time={} op_time={} lock_wait={} lock_stuck={}\n{}{}guard {} {} {} {}\n}}\n",
         quoted(&call.home),
         seconds(numbers.payload.0),
         seconds(numbers.op.0),
         numbers.lock_wait.0.as_millis() / 10,
         numbers.lock_stuck.0.as_millis() / 10,
+        include_str!("../state.sh"),
         include_str!("guard.sh"),
         quoted(&call.fleet),
         quoted(&call.epoch.to_string()),

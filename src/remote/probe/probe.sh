@@ -81,50 +81,6 @@ usage() {
   wait
 }
 
-# The order is started, lock, rc: a run that ends while we look is then DONE, never CRASHED. rc is looked for first
-# as well: it comes last and stays, and a lock costs a process.
-state() {
-  s=UNKNOWN
-  [ -r "$1" ] && [ -x "$1" ] || return
-  l=
-  if [ ! -e "$1/started" ]; then
-    s=CREATED
-    return
-  fi
-  [ -f "$1/started" ] && IFS= read -r l <"$1/started" || return
-  started=$l
-  if [ ! -e "$1/rc" ]; then
-    case $started in cancelled | 'cancelled '*)
-      s=CANCELLED
-      return
-      ;;
-    esac
-    [ -r "$1/wrapper.lock" ] && command -v flock >&3 || return
-    flock -n -s 9 9<"$1/wrapper.lock"
-    case $? in
-    0) ;;
-    1)
-      s=RUNNING
-      return
-      ;;
-    *) return ;;
-    esac
-  fi
-  l=
-  if [ -e "$1/rc" ]; then
-    [ -f "$1/rc" ] && IFS= read -r l <"$1/rc"
-    case $l in '' | *[!0-9]*) ;; *) s="DONE $l" ;; esac
-    return
-  fi
-  # Word splitting is meant: pid, starttime, boot id, time.
-  IFS=' '
-  set -- $started
-  IFS=$nl
-  [ $# -eq 4 ] && [ "$boot" ] || return
-  s=CRASHED
-  [ "$3" = "$boot" ] || s=REBOOTED
-}
-
 # holds INDEX FILE: the lines of a halt file
 holds() {
   [ -f "$2" ] && head -c 16384 "$2" | while IFS= read -r l || [ "$l" ]; do
