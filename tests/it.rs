@@ -17,6 +17,8 @@ mod guard_files;
 mod guard_lab;
 #[path = "it/halt.rs"]
 mod halt;
+#[path = "it/halt_refused.rs"]
+mod halt_refused;
 #[path = "it/host.rs"]
 mod host;
 #[path = "it/hostile_yaml.rs"]

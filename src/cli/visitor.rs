@@ -1,7 +1,5 @@
 //! Orders from a machine that does not lead: they go to a candidate, or, if none answers, straight to the hosts.
 
-use std::sync::Arc;
-
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::context::{Context, reach};
@@ -10,9 +8,9 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::inventory::hosts::Host;
-use crate::policy::hold::{Ended, Hold, Model, Wanted, Wish};
+use crate::policy::hold::{Hold, Model, Wanted, Wish};
 use crate::remote::person;
-use crate::ssh::exec::{Command, Ended as CommandEnded, Output};
+use crate::ssh::exec::{Command, Ended, Output};
 use crate::ssh::{Fleet, each};
 
 /// What this machine is to the fleet.
@@ -63,7 +61,7 @@ pub(super) async fn forward(
         let timeout = context.bounds(&inventory.settings).command;
         let command = Command { script: &script, stdin: Vec::new(), timeout, max_output: 1 << 20 };
         match fleet.run(&reach(host), command).await {
-            Ok(Output { ended: CommandEnded::Exited(code), stdout, stderr, .. }) => {
+            Ok(Output { ended: Ended::Exited(code), stdout, stderr, .. }) => {
                 if code == 127 {
                     return Err(Error::failed(format!("{name} has no `factory` in its PATH"))
                         .help("install it there, in /usr/local/bin say, or run this on the machine that leads"));
@@ -123,7 +121,7 @@ pub(super) async fn by_hand(
         until: None,
         reason: None,
         found: None,
-        ended: None::<Ended>,
+        ended: None,
     }];
     let mut work = Vec::new();
     for host in hosts {
@@ -135,9 +133,9 @@ pub(super) async fn by_hand(
     let order: Vec<String> = work.iter().map(|(name, ..)| name.clone()).collect();
     let bounds = context.bounds(&inventory.settings);
     let (send, mut receive) = unbounded_channel();
-    let fleet = Arc::new(fleet.clone());
+    let fleet = fleet.clone();
     let tasks = each(work, bounds.forks, move |(name, reach, script): (String, _, String)| {
-        let (send, fleet) = (send.clone(), Arc::clone(&fleet));
+        let (send, fleet) = (send.clone(), fleet.clone());
         async move {
             let command = Command { script: &script, stdin: Vec::new(), timeout: bounds.command, max_output: 1 << 16 };
             let failed = match fleet.run(&reach, command).await {

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use factory::policy::hold::Hold;
 use serde_json::Value;
 
 use super::lab::{Lab, Machine};
 use super::order::{self, Files};
+use super::support::until;
 
 /// Short time-outs: a host that is gone costs three seconds.
 const SETTINGS: &str = "fleet: lab\nssh: {connect: 3s, command: 4s}\nguard: {payload: 2s, lock_wait: 2s, op: 1s}\n";
@@ -166,19 +166,6 @@ fn a_host_that_is_cut_off_in_mid_call_ends_in_order() {
         in_order(&lab);
         assert_eq!(names(host).contains(&"dev".to_owned()), verb == "halt");
         assert!(names(host).contains(&"supervisor".to_owned()));
-    }
-}
-
-/// Looks until there is something to see; fails after a time that no machine needs.
-#[track_caller]
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(began.elapsed() < Duration::from_secs(60), "{what}: not in a minute");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
