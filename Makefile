@@ -9,9 +9,9 @@ run:
 	@$(CARGO) build --quiet --locked
 	@target/debug/factory run --inventory inventory --state target/state
 
-# Installs what tests need (as root), then runs every test, tests/lab too.
+# Installs what tests need (as root), then runs every test, tests/lab too. Many wait, for cron say: so some at a time.
 test: tools
-	$(CARGO) test --locked
+	RUST_TEST_THREADS=$(or $(RUST_TEST_THREADS),4) $(CARGO) test --locked
 
 tools:
 	@sh tests/install-tools.sh

@@ -5,7 +5,8 @@ set -u
 
 # command:package
 wanted="sshd:openssh-server ssh:openssh-client busybox:busybox-static flock:util-linux unshare:util-linux ip:iproute2 \
-git:git crontab:cron strace:strace script:bsdutils nsenter:util-linux setpriv:util-linux mount:mount ps:procps hostname:hostname faketime:faketime"
+git:git crontab:cron strace:strace script:bsdutils nsenter:util-linux setpriv:util-linux mount:mount ps:procps hostname:hostname faketime:faketime \
+socat:socat openssl:openssl"
 
 PATH=$PATH:/usr/sbin:/sbin
 packages=

@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::global::Global;
+use super::inventory::may_run_commands;
 use crate::error::{Diagnostic, Diagnostics, Error, Level, Result};
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::inventory::hosts::{Connection, Host};
 use crate::inventory::locate::{Found, Location, Search, locate};
+use crate::inventory::policy::Policy;
+use crate::inventory::repos;
+use crate::inventory::secret::Access;
 use crate::inventory::settings::Settings;
 use crate::journal::{Event, HostRecord, Journal};
 use crate::policy::hold::Model;
@@ -19,6 +23,7 @@ use crate::render::Ui;
 use crate::ssh::config::Wanted;
 use crate::ssh::fleet::Ask;
 use crate::ssh::{Fleet, Options, Reach};
+use crate::tick::backlog;
 use crate::tick::hand::Hand;
 use crate::tick::manual::Order;
 use crate::tick::observe::{Bounds, Target};
@@ -34,13 +39,17 @@ pub(super) struct Context {
 impl Context {
     /// Where the inventory is. One that was found by standing beside it is named on stderr.
     pub fn locate(&self) -> Result<Location> {
-        let config_home = variable("XDG_CONFIG_HOME").or_else(|| Some(home()?.join(".config")));
-        let (named, here) = (self.global.inventory.clone(), PathBuf::from("."));
-        let location = locate(&Search { named, here, config_home, etc: "/etc".into() })?;
+        let location = self.find()?;
         if location.found == Found::Here {
             self.ui.note(&format!("using {}", location.dir.display()));
         }
         Ok(location)
+    }
+
+    fn find(&self) -> Result<Location> {
+        let config_home = variable("XDG_CONFIG_HOME").or_else(|| Some(home()?.join(".config")));
+        let (named, here) = (self.global.inventory.clone(), PathBuf::from("."));
+        locate(&Search { named, here, config_home, etc: "/etc".into() })
     }
 
     /// Reads the inventory and shows its problems.
@@ -175,6 +184,19 @@ impl Context {
         }
     }
 
+    /// The numbers, agents and repos of the inventory, or the defaults where it cannot be read: only for who explains, not
+    /// for who decides.
+    pub fn numbers(&self) -> (Policy, Model, Vec<repos::Repo>) {
+        let inventory = self.find().ok().and_then(|location| Inventory::load(location, &mut Diagnostics::default()));
+        match inventory {
+            Some(Inventory { settings, repos, .. }) => {
+                let model = Model::of(&settings, &repos);
+                (settings.policy, model, repos.repos)
+            }
+            None => (Policy::default(), Model::of(&Settings::default(), &repos::Repos::default()), Vec::new()),
+        }
+    }
+
     /// The directory that holds every fleet's state.
     pub fn state_home(&self) -> Result<PathBuf> {
         variable("XDG_STATE_HOME")
@@ -216,7 +238,9 @@ impl Context {
     /// When the state directory cannot be made.
     pub fn order<'a>(&self, inventory: &Inventory, fleet: &'a Fleet, me: &str) -> Result<Order<'a>> {
         let state = self.state_dir(&inventory.settings.fleet)?;
-        make_private(&state)?;
+        if !self.global.check {
+            make_private(&state)?;
+        }
         let bounds = self.bounds(&inventory.settings);
         Ok(Order {
             state,
@@ -227,6 +251,24 @@ impl Context {
             bounds,
             me: me.to_owned(),
         })
+    }
+
+    /// What may be used to read the inventory's secrets. Where nobody can tell whether its commands may run, they may
+    /// not.
+    pub fn access(&self, inventory: &Inventory) -> Access {
+        Access {
+            dir: inventory.location.dir.clone(),
+            commands: may_run_commands(&inventory.location, self).unwrap_or(false),
+            time_limit: self.bounds(&inventory.settings).command,
+        }
+    }
+
+    /// The repos of the inventory, to be looked at.
+    pub fn repos(&self, inventory: &Inventory) -> backlog::Repos {
+        let numbers = inventory.settings.forges.clone();
+        // Three tokens at most, one after the other, and time to call the servers.
+        let access = Access { time_limit: numbers.look.0 / 4, ..self.access(inventory) };
+        backlog::Repos { repos: inventory.repos.repos.clone(), access, numbers, wake: inventory.settings.wake.clone() }
     }
 
     /// Writes `events` into the journal. What was done is done: a journal that cannot be written is only told.
@@ -267,7 +309,8 @@ fn home() -> Option<PathBuf> {
 
 /// How each of `hosts` is reached and what is asked of it.
 pub(super) fn targets(inventory: &Inventory, hosts: &[&Host]) -> Vec<Target> {
-    let means = Model::of(&inventory.settings, &inventory.repos).means();
+    let model = Model::of(&inventory.settings, &inventory.repos);
+    let (means, crons) = (model.means(), model.crons());
     hosts
         .iter()
         .map(|host| Target {
@@ -278,6 +321,8 @@ pub(super) fn targets(inventory: &Inventory, hosts: &[&Host]) -> Vec<Target> {
                 disks: host.disks.clone(),
                 matches: inventory.matches(),
                 means: means.clone(),
+                crons: crons.clone(),
+                ..Request::default()
             },
             barred: None,
         })

@@ -8,7 +8,9 @@ use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::inventory::units::Span;
 use crate::policy::hold::{Scope, Wish};
-use crate::render::holds;
+use crate::render::{holds, runs};
+use crate::tick::jobs::Jobs;
+use crate::tick::stop::{Manner, Manners};
 
 /// Holds agents until they are resumed: no new run starts on the hosts, what runs goes on
 #[derive(clap::Args, Clone, Debug)]
@@ -17,18 +19,25 @@ Examples:
   factory halt --host beefy-2                            every agent there but the supervisor
   factory halt --host beefy-2 --agent dev --for 2h       until it is lifted or two hours have passed
   factory halt --repo harb --reason 'release day'        that repo's agents, on every host
+  factory halt --host beefy-2 --stop                     and what runs there ends, within its `drain`
   factory halt --all                                     everything everywhere, the supervisor too
 
-The hold is recorded first, then told to the hosts at once. A host that is down is held as soon as it is back.
-The same scope again changes the time and the reason. `factory resume` with the same flags lifts it.
+The hold is recorded first, then told to the hosts at once. A host that is down is held as soon as
+it is back. The same scope again changes the time and the reason. `factory resume` with the same
+flags lifts it. What pressure holds stands beside it: whichever is stricter counts, and neither
+ends the other.
 
-Ends with 0 when every host is held, with 4 when one was not reached (the hold stays recorded), with 1 when one refused.")]
+Ends with 0 when every host is held, with 4 when one was not reached (the hold stays recorded),
+with 1 when one refused.")]
 pub(super) struct Args {
     #[command(flatten)]
     pub scope: ScopeArgs,
     /// Ends by itself after this time, such as 30m or 2h
     #[arg(long = "for", value_name = "TIME", help_heading = "How long, and why")]
     pub time: Option<Span>,
+    /// Also end what runs: each run may go on for its agent's `drain`, then it is stopped
+    #[arg(long, help_heading = "How long, and why")]
+    pub stop: bool,
     /// Why, for whoever looks at `factory status`
     #[arg(long, value_name = "TEXT", help_heading = "How long, and why")]
     pub reason: Option<String>,
@@ -58,11 +67,12 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
             holds::show_would_hold(&wish, &context.ui);
             Ok(Exit::Ok)
         }
-        Role::Leads(me) => here(&wish, &me, context, &inventory).await,
+        Role::Leads(me) => here(&wish, args.stop, &me, context, &inventory).await,
         Role::Visits(candidates) => {
             let mut words = vec!["halt".to_owned()];
             words.extend(args.scope.words());
             words.extend(args.time.iter().flat_map(|time| ["--for".to_owned(), time.to_string()]));
+            words.extend(args.stop.then(|| "--stop".to_owned()));
             words.extend(wish.reason.iter().flat_map(|reason| ["--reason".to_owned(), reason.clone()]));
             words.extend(["--by".to_owned(), wish.by.clone()]);
             match visitor::forward(&words, &candidates, context, &inventory).await? {
@@ -77,7 +87,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     }
 }
 
-async fn here(wish: &Wish, me: &str, context: &Context, inventory: &Inventory) -> Result<Exit> {
+async fn here(wish: &Wish, stop: bool, me: &str, context: &Context, inventory: &Inventory) -> Result<Exit> {
     let fleet = context.fleet(&inventory.settings).await?;
     let halted = match context.order(inventory, &fleet, me) {
         Ok(order) => order.halt(wish).await,
@@ -92,13 +102,35 @@ async fn here(wish: &Wish, me: &str, context: &Context, inventory: &Inventory) -
             return straight(wish, "the hold is not recorded", error.exit(), context, inventory).await;
         }
     };
-    fleet.close().await;
     context.remember(inventory, &holds::halted_events(&halted));
     if let Some(error) = &halted.noted {
         context.ui.warn(&format!("it is done, but the ledger does not say where: {}", error.with_causes()));
     }
-    holds::show_halted(&halted, &context.ui);
-    Ok(Exit::worst(halted.hosts.iter().filter_map(|(_, acted)| acted.stopped.as_ref()).map(|stopped| stopped.exit())))
+    let mut exits: Vec<Exit> =
+        halted.hosts.iter().filter_map(|(_, acted)| Some(acted.stopped.as_ref()?.exit())).collect();
+    let mut stopped = Vec::new();
+    if stop {
+        let manners = Manners {
+            manner: Manner::Drain,
+            kill_after: inventory.settings.guard.kill_after.0,
+            wait: false,
+            by: wish.by.clone(),
+        };
+        let jobs = Jobs::of(inventory, context.access(inventory));
+        let order = context.order(inventory, &fleet, me)?;
+        match order.stop_held(&halted.hold, &manners, &jobs, &|step| context.ui.progress(step)).await {
+            Ok(told) => stopped = told,
+            Err(error) => {
+                context.ui.error(&error);
+                exits.push(error.exit());
+            }
+        }
+        context.remember(inventory, &runs::stopped_events(&stopped, &wish.by));
+        exits.extend(stopped.iter().map(|(.., ended)| super::stop::exit(ended)));
+    }
+    fleet.close().await;
+    holds::show_halted(&halted, &stopped, &context.ui);
+    Ok(Exit::worst(exits))
 }
 
 /// Writes the hold to the hosts as a person would, without ledger and fence: it only tightens, and whoever leads finds

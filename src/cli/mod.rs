@@ -1,6 +1,7 @@
 //! One file per verb: its arguments, then a short handler.
 
 mod context;
+mod cron;
 mod events;
 mod exec;
 pub mod global;
@@ -8,12 +9,22 @@ mod halt;
 mod host;
 mod init;
 mod inventory;
+mod launch;
+mod leave;
+mod logs;
 mod manual;
+mod practices;
 mod probe;
+mod ps;
+mod queue;
+mod replay;
+mod repo;
 mod resume;
 mod run;
 mod scope;
 mod status;
+mod stop;
+mod takeover;
 mod visitor;
 
 use std::ffi::OsString;
@@ -35,7 +46,8 @@ use crate::render::{Environment, Ui};
     version,
     about = "Supervises AI coding agents on several machines and repositories",
     long_about = "Supervises AI coding agents on several machines and repositories: reads an inventory of hosts, looks at \
-                  every machine, says how it is and why, and holds agents when a person says so.",
+                  every machine, says how it is and why, holds and stops agents where a machine runs short and lets \
+                  them go on when it is well again, and launches, watches, holds and stops them when a person says so.",
     after_help = AFTER_HELP,
     disable_help_subcommand = true,
     styles = STYLES,
@@ -51,10 +63,12 @@ struct Cli {
 const AFTER_HELP: &str = "\
 Examples:
   factory init                    write an inventory to start from
-  factory inventory check         look for what is wrong, in the files and on the hosts
-  factory run                     one tick: look at every host, judge, record
+  factory inventory check         look for what is wrong: in the files, on the hosts, with the repos
+  factory repo sync               make labels and protections as the inventory wants them
+  factory run                     one tick: look at every host, judge, hold and stop, record
   factory status                  how everything was at the last tick, and why
   factory halt --host beefy-2     its agents start nothing new until `factory resume --host beefy-2`
+  factory ps                      what runs, on every host; `factory launch`, `logs` and `stop` go with it
 
 Exit codes:
   0 ok                              5 the lock or the lead is another's
@@ -82,8 +96,19 @@ enum Verb {
     Status(status::Args),
     Halt(halt::Args),
     Resume(resume::Args),
+    Launch(launch::Args),
+    Ps(ps::Args),
+    Logs(logs::Args),
+    Stop(stop::Args),
+    Takeover(takeover::Args),
+    Leave(leave::Args),
+    Cron(cron::Args),
     Host(host::Args),
+    Repo(repo::Args),
+    Practices(practices::Args),
+    Queue(queue::Args),
     Events(events::Args),
+    Replay(replay::Args),
     Completions(manual::Completions),
     Man(manual::Man),
 }
@@ -128,12 +153,23 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Exit> {
         Verb::Inventory(args) => inventory::run(args, context).await,
         Verb::Exec(args) => exec::run(&args, context).await,
         Verb::Probe(args) => probe::run(&args, context).await,
+        Verb::Ps(args) => ps::run(&args, context).await,
         Verb::Run(args) => run::run(&args, context).await,
+        Verb::Launch(args) => launch::run(&args, context).await,
+        Verb::Stop(args) => stop::run(&args, context).await,
         Verb::Status(args) => status::run(&args, context).await,
         Verb::Halt(args) => halt::run(&args, context).await,
         Verb::Resume(args) => resume::run(&args, context).await,
         Verb::Host(args) => host::run(args, context).await,
+        Verb::Takeover(args) => takeover::run(&args, context).await,
+        Verb::Leave(args) => leave::run(&args, context).await,
+        Verb::Cron(args) => cron::run(args, context).await,
+        Verb::Repo(args) => repo::run(args, context).await,
+        Verb::Practices(args) => practices::run(&args, context),
+        Verb::Queue(args) => queue::run(&args, context).await,
         Verb::Events(args) => events::run(&args, context),
+        Verb::Logs(args) => logs::run(&args, context).await,
+        Verb::Replay(args) => replay::run(&args, context),
         Verb::Completions(args) => manual::completions(&args, context),
         Verb::Man(args) => manual::man(&args, context),
     }

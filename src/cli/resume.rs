@@ -18,10 +18,13 @@ Examples:
   factory resume --host beefy-2 --agent dev
   factory resume --all                       every hold there is
 
-A hold that covers more than what is named stays; the command that lifts it is shown, and the exit code is 6. What
-pressure holds (`auto`) goes by itself when things recover. A host that is down is released once it is back.
+A hold that covers more than what is named stays; the command that lifts it is shown, and the exit
+code is 6. What pressure holds (`auto` in a halt file) is not lifted but told: it goes by itself
+once the host is well, and `factory status` says what is still missing. A host that is down is
+released once it is back.
 
-Ends with 0 when nothing is held there any more, also when nothing was; with 4 when a host was not reached.")]
+Ends with 0 when no person holds anything there any more, also when nobody did; with 4 when a host
+was not reached.")]
 pub(super) struct Args {
     #[command(flatten)]
     pub scope: ScopeArgs,
@@ -69,6 +72,10 @@ async fn here(args: &Args, by: &str, me: &str, context: &Context, inventory: &In
         context.ui.warn(&format!("it is done, but the ledger does not say where: {}", error.with_causes()));
     }
     holds::show_lifted(&lifted, &scope, &context.ui);
+    for hold in &lifted.pressure {
+        let why = hold.reason.as_deref().unwrap_or_default();
+        context.ui.warn(&format!("pressure still holds {}: {why}; that ends by itself", hold.scope));
+    }
     let wider = lifted.resumed.wider.iter().map(|_| Exit::Held);
     let stopped = lifted.hosts.iter().filter_map(|(_, acted)| acted.stopped.as_ref()).map(|stopped| stopped.exit());
     Ok(Exit::worst(wider.chain(stopped)))

@@ -114,20 +114,26 @@ fn pick<'a>(
         })
         .flatten()
         .collect();
-    for name in wanted {
-        if !known.contains(&name) && !held.contains(name) {
-            let near = known
-                .iter()
-                .filter(|known| strsim::damerau_levenshtein(known, name) <= 2)
-                .min_by_key(|known| strsim::damerau_levenshtein(known, name));
-            let list = known.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-            let help = match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None if list.is_empty() => format!("the inventory has no {what}s"),
-                None => format!("the inventory has {list}"),
-            };
-            return Err(Error::inventory(format!("no {what} is called `{name}`")).help(help));
-        }
+    for name in wanted.iter().filter(|name| !held.contains(name)) {
+        self::known(what, name, known.iter().map(|name| name.as_str()))?;
     }
     Ok(Pick::Names(wanted.iter().cloned().collect()))
+}
+
+/// A name must be one of `known`.
+///
+/// # Errors
+/// Exit 3 with what may be meant.
+pub(super) fn known<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Result<()> {
+    let known: Vec<&str> = known.collect();
+    if known.contains(&name) {
+        return Ok(());
+    }
+    let distance = |known: &&&str| strsim::damerau_levenshtein(known, name);
+    let help = match known.iter().filter(|known| distance(known) <= 2).min_by_key(distance) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => format!("the inventory has no {what}s"),
+        None => format!("the inventory has {}", known.join(", ")),
+    };
+    Err(Error::inventory(format!("no {what} is called `{name}`")).help(help))
 }

@@ -1,5 +1,7 @@
 //! Orders from a machine that does not lead: they go to a candidate, or, if none answers, straight to the hosts.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::context::{Context, reach};
@@ -123,12 +125,23 @@ pub(super) async fn by_hand(
         found: None,
         ended: None,
     }];
-    let mut work = Vec::new();
+    let (mut work, mut lines) = (Vec::new(), BTreeMap::new());
     for host in hosts {
         let wanted = Wanted::on(&host.name, &hold, &model);
+        // These are edited under the guard's lock alone.
+        for mark in wanted.lines {
+            lines.entry(mark.key).or_insert_with(Vec::new).push(host.name.clone());
+        }
         let files: Vec<_> = wanted.files.into_keys().collect();
         let hide: Vec<_> = wanted.hidden.into_iter().collect();
         work.push((host.name.clone(), reach(host), person::script(&host.home, &files, &hide, &line)?));
+    }
+    for (key, hosts) in lines {
+        let hosts = hosts.join(", ");
+        context.ui.warn(&format!(
+            "the crontab lines of {key} are left as they are, so cron goes on starting it on {hosts}: whoever leads disables \
+             them once the hold is found there, or you do with `crontab -e`"
+        ));
     }
     let order: Vec<String> = work.iter().map(|(name, ..)| name.clone()).collect();
     let bounds = context.bounds(&inventory.settings);

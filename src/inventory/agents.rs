@@ -25,6 +25,16 @@ pub enum Class {
     Supervisor,
 }
 
+impl std::fmt::Display for Class {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Class::Dev => "dev",
+            Class::Review => "review",
+            Class::Supervisor => "supervisor",
+        })
+    }
+}
+
 /// Who starts an agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

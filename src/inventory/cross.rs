@@ -1,6 +1,7 @@
 //! What one file says of another: patterns that must match hosts, candidates that must be hosts.
 
 use super::Inventory;
+use super::repos::Repo;
 use super::settings::Placed;
 use crate::error::{Diagnostic, Diagnostics, Error};
 
@@ -32,15 +33,20 @@ pub(super) fn check(inventory: &mut Inventory, problems: &mut Diagnostics) -> bo
     usable
 }
 
+impl Inventory {
+    /// Whether the agents of `repo` may run on `host`, by the repo's `hosts`.
+    pub fn admits(&self, repo: &Repo, host: &str) -> bool {
+        repo.hosts
+            .as_ref()
+            .is_none_or(|hosts| self.hosts.select(&hosts.value).is_ok_and(|all| all.iter().any(|one| one.name == host)))
+    }
+}
+
 /// Repos whose runs share a login on some host can read each other's environment: the kernel shows it to its owner.
 pub fn shared_logins(inventory: &Inventory) -> Vec<Diagnostic> {
     let mut shared = Vec::new();
     for host in inventory.hosts.iter() {
-        let here = |pattern: &str| {
-            inventory.hosts.select(pattern).is_ok_and(|all| all.iter().any(|one| one.name == host.name))
-        };
-        let repos = inventory.repos.repos.iter();
-        let repos = repos.filter(|repo| repo.hosts.as_ref().is_none_or(|hosts| here(&hosts.value)));
+        let repos = inventory.repos.repos.iter().filter(|repo| inventory.admits(repo, &host.name));
         let names: Vec<&str> = repos.map(|repo| repo.name.as_str()).collect();
         if names.len() > 1 && !shared.iter().any(|(known, _)| *known == names) {
             shared.push((names, host.name.as_str()));

@@ -9,6 +9,7 @@ pub mod hosts;
 pub mod locate;
 pub mod name;
 pub mod policy;
+pub mod practices;
 pub mod repos;
 pub mod schema;
 pub mod secret;

@@ -202,7 +202,7 @@ keys! {
         oldest: f64 = 3.0,
         /// Times the soft bounds at which it is hard. Default 2.
         hard: f64 = 2.0,
-        /// Pending pipelines per worker, and age in medians, below which it is over. Default 1.
+        /// Pending pipelines per worker, and age in medians, at or below which it is over. Default 1.
         leave: f64 = 1.0,
     }
 }

@@ -1,5 +1,7 @@
 //! Local history in SQLite: what `status`, `events` and `logs` read, also while a `run` is writing.
 
+mod logs;
+mod repos;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -9,6 +11,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
+pub use self::logs::{Chunk, News, Which};
+pub use self::repos::RepoRecord;
 use self::schema::Problem;
 use crate::error::{Error, Result};
 
@@ -35,7 +39,8 @@ pub struct Event {
     /// The host that it is about, if it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// What kind of thing, a word: `pressure`, `missed`, `back`, `journal`, `takeover`, `cut`.
+    /// What kind of thing: `pressure` (a level changed), `ladder` (a rung did), `stop`, `hold`, `missed`, `back`,
+    /// `unreachable`, `cut off`, `disk`, `journal`, `takeover`, `cut`, `logs`, `run`, `repo`, `merge` and others.
     pub what: String,
     /// How bad it is: 0 fine, 1 soft, 2 hard, 3 critical.
     pub severity: u8,
@@ -131,6 +136,8 @@ pub struct Batch {
     pub events: Vec<Event>,
     /// The refused logins of the hosts of this tick; a host without one has none any more.
     pub refusals: Vec<Refusal>,
+    /// What is new in logs.
+    pub logs: Vec<News>,
 }
 
 impl Journal {
@@ -375,6 +382,7 @@ fn record(db: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
             refusal.execute(params![refused.host, refused.login, refused.times, micros(refused.until)])?;
         }
         insert_events(&tx, &batch.events)?;
+        logs::insert(&tx, &batch.logs)?;
     }
     tx.commit()
 }

@@ -32,6 +32,7 @@ fn batch(at: Timestamp, host: &str, level: u8) -> Batch {
             message: format!("level {level}"),
         }],
         refusals: Vec::new(),
+        logs: Vec::new(),
     }
 }
 

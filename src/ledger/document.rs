@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
 use crate::error::{Error, Result};
+use crate::policy::ci_load::CiStanding;
+use crate::policy::claim::Claim;
 use crate::policy::hold::Hold;
+use crate::policy::ladder::Standing;
 
 /// The version of the form that this program reads and writes.
 pub(super) const VERSION: u32 = 1;
@@ -38,6 +42,12 @@ pub struct Document {
     /// The manual holds, those that ended too while a host may still show them.
     #[serde(default)]
     pub holds: Vec<Hold>,
+    /// By task, the run that works on it: made before anything is launched, gone once that run is certainly over.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, Claim>,
+    /// By repo, where its CI stands; only those of which something is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ci: BTreeMap<String, CiStanding>,
 }
 
 /// Who leads.
@@ -55,7 +65,7 @@ pub struct Lease {
 }
 
 /// What is known of a host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostEntry {
     /// Its id, when it has one.
@@ -68,9 +78,25 @@ pub struct HostEntry {
     /// Why nothing may be changed there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub barred: Option<String>,
+    /// A person gave it up: it is looked at, and nothing is changed or launched there until a person takes it up again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
     /// By `ID FILE`, the hold and where it was seen: 0, 1 once it was gone and is put back, 2 once it is given up.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shown: BTreeMap<String, u32>,
+    /// Where it stands on the pressure ladder; absent for a host without a history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ladder: Option<Standing>,
+}
+
+/// A host that was given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Left {
+    /// When.
+    pub at: Timestamp,
+    /// Who did it, as `user@machine`.
+    pub by: String,
 }
 
 /// Read before anything else, so that a newer form is told from a damaged one.
@@ -92,6 +118,8 @@ impl Document {
             recent: Vec::new(),
             hosts: BTreeMap::new(),
             holds: Vec::new(),
+            claims: BTreeMap::new(),
+            ci: BTreeMap::new(),
         })
     }
 
@@ -187,7 +215,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::inventory::policy::Policy;
+    use crate::policy::ci_load::CiState;
     use crate::policy::hold::{BootClock, Ended, Found, Pick, Scope, Until};
+    use crate::policy::ladder::{Look, Seen, Up};
+    use crate::policy::severity::Level;
 
     fn timestamp() -> impl Strategy<Value = jiff::Timestamp> {
         (0..4_000_000_000_i64, 0..1_000_000_000_i32).prop_map(|(s, ns)| jiff::Timestamp::new(s, ns).unwrap())
@@ -231,6 +263,51 @@ mod tests {
         )
     }
 
+    fn claim() -> impl Strategy<Value = Claim> {
+        let names = (".{0,9}", ".{0,9}", ".{0,9}", ".{0,9}", ".{0,9}");
+        let rest = (
+            any::<u32>(),
+            timestamp(),
+            option::of(any::<u64>()),
+            vec(".{0,9}", 0..3),
+            any::<bool>(),
+            option::of(".{0,9}"),
+        );
+        (names, rest).prop_map(|((token, host, repo, agent, by), (attempt, at, issue, args, started, told))| Claim {
+            unclaimed: started,
+            token,
+            host,
+            repo,
+            agent,
+            attempt,
+            by,
+            at,
+            issue,
+            args,
+            started,
+            told,
+        })
+    }
+
+    fn standing() -> impl Strategy<Value = Standing> {
+        let looks = vec((0..4_u8, 0..3_u32, 0.0..300.0), 0..20);
+        (looks, btree_map(".{0,9}", 0.0..1e6, 0..2)).prop_map(|(looks, told)| {
+            let levels = [Level::Ok, Level::Soft, Level::Hard, Level::Crit];
+            let mut standing = Standing::unknown();
+            let mut uptime = 0.0;
+            for (level, dev, dt) in looks {
+                uptime += dt;
+                let up = Up { boot_id: "b".to_owned(), uptime };
+                let inc = levels[usize::from(level)];
+                let seen = Seen { up, inc, cmp: Level::Ok, slow: false, dev, review: 0 };
+                let look = Look { at: uptime, seen: (dt < 290.0).then_some(seen) };
+                standing.look(&Policy::default(), &look, jiff::Timestamp::UNIX_EPOCH, "memory");
+            }
+            standing.told = told;
+            standing
+        })
+    }
+
     fn document() -> impl Strategy<Value = Document> {
         let lease = (1..=MAX_EPOCH, ".{1,9}", ".{1,9}", any::<u64>()).prop_map(|(epoch, holder, nonce, seq)| Lease {
             epoch,
@@ -238,10 +315,36 @@ mod tests {
             nonce,
             seq,
         });
-        let entry = (option::of(".*"), option::of(".*"), option::of(".*"), btree_map(".{0,9}", any::<u32>(), 0..3))
-            .prop_map(|(id, quarantined, barred, shown)| HostEntry { id, quarantined, barred, shown });
-        (".{1,9}", lease, vec(".{0,9}", 0..5), btree_map(".{0,9}", entry, 0..4), vec(hold(), 0..4)).prop_map(
-            |(fleet, lease, recent, hosts, holds)| Document { v: VERSION, fleet, lease, recent, hosts, holds },
+        let left = (timestamp(), ".*").prop_map(|(at, by)| Left { at, by });
+        let shown = btree_map(".{0,9}", any::<u32>(), 0..3);
+        let entry =
+            (option::of(".*"), option::of(".*"), option::of(".*"), option::of(left), shown, option::of(standing()))
+                .prop_map(|(id, quarantined, barred, left, shown, ladder)| HostEntry {
+                    id,
+                    quarantined,
+                    barred,
+                    left,
+                    shown,
+                    ladder,
+                });
+        let (hosts, claims) = (btree_map(".{0,9}", entry, 0..4), btree_map(".{0,9}", claim(), 0..4));
+        let ci =
+            (any::<bool>(), option::of(0.0..1e9), option::of(timestamp()), ".*").prop_map(|(soft, since, at, why)| {
+                let pending = if soft { Level::Soft } else { Level::Ok };
+                CiStanding { state: CiState { pending, soft_since: since, ..CiState::default() }, since: at, why }
+            });
+        let ci = btree_map(".{0,9}", ci, 0..3);
+        (".{1,9}", lease, vec(".{0,9}", 0..5), hosts, vec(hold(), 0..4), claims, ci).prop_map(
+            |(fleet, lease, recent, hosts, holds, claims, ci)| Document {
+                v: VERSION,
+                fleet,
+                lease,
+                recent,
+                hosts,
+                holds,
+                claims,
+                ci,
+            },
         )
     }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub(crate) use document::random_id;
-pub use document::{Document, HostEntry, Lease, MAX_EPOCH};
+pub use document::{Document, HostEntry, Lease, Left, MAX_EPOCH};
 pub use problem::Problem;
 pub use sqlite::Sqlite;
 pub use store::{Answer, Revision, Store, Stored, Swapped};
@@ -40,6 +40,7 @@ pub struct Ledger {
 
 /// What a caller of [`Ledger::change`] decided.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, and only for a moment")]
 pub enum Change<T> {
     /// This is to be the document. Version, nonce, number and recent nonces are set for it.
     To(Document, T),

@@ -129,18 +129,51 @@ pub(super) fn epoch(line: &str) -> Option<(u64, Option<String>)> {
     number(epoch).filter(|_| whole).map(|epoch| (epoch, holder))
 }
 
-/// `TOKEN STATE`.
+/// `TOKEN STATE`, the state at times with ` LEFTOVER` behind it.
 pub(super) fn run(line: &str) -> Option<Run> {
     let (token, state) = line.split_once(' ')?;
-    let known = ["CREATED", "RUNNING", "CANCELLED", "CRASHED", "REBOOTED", "UNKNOWN"].contains(&state);
-    let done = state.strip_prefix("DONE ").and_then(number).is_some_and(|code| code < 256);
+    let bare = state.strip_suffix(" LEFTOVER").unwrap_or(state);
+    let known = ["CREATED", "RUNNING", "CANCELLED", "CRASHED", "REBOOTED", "UNKNOWN"].contains(&bare);
+    let done = bare.strip_prefix("DONE ").and_then(number).is_some_and(|code| code < 256);
     let whole = is_token(token) && (known || done);
-    whole.then(|| Run { token: token.into(), state: state.into(), rss: None, oom_kills: None, out: None, err: None })
+    whole.then(|| Run { token: token.into(), state: state.into(), ..Run::default() })
 }
 
-/// `text` without control characters, at most `most` characters.
+/// `text` without control characters, nor those that turn the direction of what follows; at most `most` characters.
 pub(super) fn printable(text: &str, most: usize) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).take(most).collect()
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || turns(c) { '?' } else { c }).take(most).collect()
+}
+
+/// `text` without the sequences by which programs colour and rewrite what they print: ESC `[` ... a letter, and ESC `]`
+/// ... BEL or ESC `\`.
+pub(super) fn legible(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if c != '\u{1b}' {
+            plain.push(c);
+            continue;
+        }
+        match rest.clone().next() {
+            Some('[') => {
+                rest.by_ref().skip(1).find(|c| ('@'..='~').contains(c));
+            }
+            Some(']') => {
+                rest.by_ref().find(|c| ['\u{7}', '\u{1b}'].contains(c));
+            }
+            _ => {}
+        }
+    }
+    plain
+}
+
+/// A line of a program's output as a person saw it last on a terminal: what came after the last return to its begin,
+/// in at most `most` characters.
+pub(super) fn shown(line: &str, most: usize) -> String {
+    let line = legible(line);
+    let last = line.split('\r').rfind(|part| !part.trim().is_empty()).unwrap_or_default();
+    printable(&last.trim().replace('\t', " "), most)
 }
 
 #[cfg(test)]
@@ -161,6 +194,26 @@ mod tests {
         for text in ["", ".", ".5", "5.", "1.2.3", "-0.5", "+1.0", "nan", "inf", "1e9", "1,5", "12345678901234567"] {
             assert_eq!(decimal(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_line_is_shown_as_a_terminal_showed_it_last() {
+        for (line, want) in [
+            ("", ""),
+            ("  plain text ", "plain text"),
+            ("\u{1b}[1;32mok\u{1b}[0m: \u{1b}[2Kdone", "ok: done"),
+            ("\u{1b}]0;a title\u{7}said", "said"),
+            ("10 %\r50 %\r99 %\r", "99 %"),
+            ("a\tb\u{7}\u{1b}c", "a b?c"),
+            ("left \u{202e}thgir", "left ?thgir"),
+            ("\u{1b}[", ""),
+            ("\u{1b}[31", ""),
+            ("\u{1b}", ""),
+            ("\u{fffd}\u{fffd}", "\u{fffd}\u{fffd}"),
+        ] {
+            assert_eq!(shown(line, 200), want, "{line:?}");
+        }
+        assert_eq!(shown(&"\u{e9}".repeat(300), 200).chars().count(), 200);
     }
 
     #[test]

@@ -5,23 +5,38 @@
 //! stand in the probe's own, so the question is written in octal.
 
 mod parse;
+mod runs;
 
 pub use parse::{Garbled, Report, parse};
 
 use std::sync::LazyLock;
 
+use super::crontab::Mark;
+use super::logs::{self, Question};
 use crate::error::{Error, Result};
 
 /// The function that is the program. Under dash, bash and BusyBox sh alike; it needs no installed tool of ours, writes
 /// nothing and takes no lock that could disturb another reader.
-const SOURCE: &str = concat!(include_str!("probe/probe.sh"), include_str!("state.sh"));
+const SOURCE: &str = concat!(
+    include_str!("probe/probe.sh"),
+    include_str!("probe/account.sh"),
+    include_str!("probe/crontabs.sh"),
+    include_str!("probe/runs.sh"),
+    include_str!("expand.sh"),
+    include_str!("state.sh")
+);
 
-/// The same without indentation and comments but the first, by which a probe is known: each connection holds the program
+static BODY: LazyLock<String> = LazyLock::new(|| reduce(SOURCE));
+
+/// The program of a request that asks for logs too.
+static WITH_LOGS: LazyLock<String> = LazyLock::new(|| reduce(&[SOURCE, logs::SOURCE].concat()));
+
+/// A program without indentation and comments but the first, by which a probe is known: each connection holds the program
 /// several times over, and a sweep has many. No text in it goes over lines that this would change.
-static BODY: LazyLock<String> = LazyLock::new(|| {
-    let lines = SOURCE.lines().map(str::trim_start).enumerate();
+pub(super) fn reduce(source: &str) -> String {
+    let lines = source.lines().map(str::trim_start).enumerate();
     lines.filter(|(at, line)| *at == 0 || !line.starts_with('#')).flat_map(|(_, line)| [line, "\n"]).collect()
-});
+}
 
 /// The longest program with its question on it, in bytes. The command that it becomes may have 120 KiB, and quoting
 /// adds up to a quarter.
@@ -51,6 +66,16 @@ pub struct Request {
     pub matches: Vec<(String, String)>,
     /// The halt files and `active_file`s that lie elsewhere than in the home.
     pub means: Vec<Means>,
+    /// Say the last line that each run wrote of which more than its state is told.
+    pub last: bool,
+    /// `YYYYMMDD`: tell all about runs that are quite over too, of those whose tokens begin with this day or a later one;
+    /// `0` means every day. Of others the state alone is told.
+    pub since: Option<String>,
+    /// Crontab lines: count those that contain the text of a mark, and those that are held, by their keys. Several texts
+    /// of one key are counted together. The crontabs are read only for these.
+    pub crons: Vec<Mark>,
+    /// What to send of logs, for who keeps them.
+    pub logs: Option<Question>,
 }
 
 /// How one agent is told to hold still, beside the halt files in the home.
@@ -68,7 +93,16 @@ pub struct Means {
 
 impl Default for Request {
     fn default() -> Request {
-        Request { home: "~/.factory".into(), disks: Vec::new(), matches: Vec::new(), means: Vec::new() }
+        Request {
+            home: "~/.factory".into(),
+            disks: Vec::new(),
+            matches: Vec::new(),
+            means: Vec::new(),
+            last: false,
+            since: None,
+            crons: Vec::new(),
+            logs: None,
+        }
     }
 }
 
@@ -80,17 +114,13 @@ impl Request {
     /// A path or text that holds a newline or a NUL could not be told apart there; a relative path, an empty text and an
     /// agent's name with other characters than a name has mean nothing there.
     pub fn program(&self) -> Result<Program> {
-        let question = self.question()?;
-        let program = |argument: &[&str]| [&[BODY.as_str(), "{ probe"], argument, &[QUIET]].concat().concat();
-        if BODY.len() + 4 * question.len() > MAX_SCRIPT {
-            return Ok(Program { script: program(&[]), stdin: question.into_bytes() });
-        }
-        let octal: String = question.bytes().map(|byte| format!("\\{byte:03o}")).collect();
-        Ok(Program { script: program(&[" \"$(printf '", &octal, "')\""]), stdin: Vec::new() })
+        let body = if self.logs.is_some() { &WITH_LOGS } else { &BODY };
+        Ok(program(body, "probe", &self.question()?))
     }
 
     fn paths(&self) -> impl Iterator<Item = &String> {
-        std::iter::once(&self.home).chain(&self.disks).chain(self.means.iter().map(|means| &means.path))
+        let logs = self.logs.iter().flat_map(Question::paths);
+        std::iter::once(&self.home).chain(&self.disks).chain(self.means.iter().map(|means| &means.path)).chain(logs)
     }
 
     /// What the program reads.
@@ -102,24 +132,57 @@ impl Request {
             let Means { agent, repo, path, active } = means;
             format!("{} {agent} {repo} {path}", if *active { "active" } else { "file" })
         }));
+        lines.extend(self.last.then(|| "last".to_owned()));
+        if let Some(day) = &self.since {
+            if day.is_empty() || day.len() > 8 || !day.bytes().all(|b| b.is_ascii_digit()) {
+                return Err(Error::usage(format!("`{day}` is no day that a token begins with")));
+            }
+            lines.push(format!("since {day}"));
+        }
+        lines.extend(self.crons.iter().map(|mark| format!("cron {} {}", mark.key, mark.text)));
+        lines.extend(self.logs.iter().flat_map(Question::lines));
         lines.push("end".into());
-        if let Some(bad) = lines.iter().find(|line| line.contains(['\n', '\0'])) {
-            let what = bad.split(' ').next().unwrap_or_default();
-            return Err(Error::inventory(format!("a `{what}` for the probe holds a line break or a NUL: {bad:?}"))
-                .help("write it on one line"));
-        }
-        let rooted = |path: &&String| path.starts_with('/') || *path == "~" || path.starts_with("~/");
-        if let Some(path) = self.paths().find(|path| !rooted(path)) {
-            return Err(Error::inventory(format!("`{path}` is not a path that a host can look at"))
-                .help("write it from the root, like `/var/lib`, or from the home directory, like `~/data`"));
-        }
+        check_lines(&lines)?;
+        self.paths().try_for_each(|path| check_path(path))?;
         let plain = |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
         let bad = |(agent, text): &&(String, String)| agent.is_empty() || !plain(agent) || text.is_empty();
         if let Some((agent, _)) = self.matches.iter().find(bad) {
             return Err(Error::inventory(format!("agent `{agent}` cannot be looked for"))
                 .help("its name is letters, digits, `.`, `_` and `-`, and its `match` must not be empty"));
         }
+        let is_key =
+            |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-@:".contains(&b));
+        if let Some(mark) = self.crons.iter().find(|mark| !is_key(&mark.key) || mark.text.is_empty()) {
+            return Err(Error::inventory(format!("the crontab lines of `{}` cannot be looked for", mark.key))
+                .help("an agent's name is letters, digits, `.`, `_` and `-`, and its text must not be empty"));
+        }
         lines.push(String::new());
         Ok(lines.join("\n"))
     }
+}
+
+/// The program of `body` that calls `function` with `question`.
+pub(super) fn program(body: &str, function: &str, question: &str) -> Program {
+    let program = |argument: &[&str]| [&[body, "{ ", function], argument, &[QUIET]].concat().concat();
+    if body.len() + 4 * question.len() > MAX_SCRIPT {
+        return Program { script: program(&[]), stdin: question.as_bytes().to_vec() };
+    }
+    let octal: String = question.bytes().map(|byte| format!("\\{byte:03o}")).collect();
+    Program { script: program(&[" \"$(printf '", &octal, "')\""]), stdin: Vec::new() }
+}
+
+pub(super) fn check_lines(lines: &[String]) -> Result<()> {
+    let Some(bad) = lines.iter().find(|line| line.contains(['\n', '\0'])) else { return Ok(()) };
+    let what = bad.split(' ').next().unwrap_or_default();
+    Err(Error::inventory(format!("a `{what}` for the probe holds a line break or a NUL: {bad:?}"))
+        .help("write it on one line"))
+}
+
+/// A path that means something on a host, wherever a command stands there.
+pub(super) fn check_path(path: &str) -> Result<()> {
+    if path.starts_with('/') || path == "~" || path.starts_with("~/") {
+        return Ok(());
+    }
+    Err(Error::inventory(format!("`{path}` is not a path that a host can look at"))
+        .help("write it from the root, like `/var/lib`, or from the home directory, like `~/data`"))
 }

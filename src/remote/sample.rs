@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::halt::HaltFile;
 use super::probe::Report;
 
 #[cfg(test)]
@@ -72,6 +73,9 @@ pub struct Sample {
     /// Runs per agent, found by the agent's `match` text in command lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<BTreeMap<String, u64>>,
+    /// The processes that these were counted by, oldest first; at most 256, whatever the count is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched: Option<Vec<Matched>>,
     /// The content of the host's `host-id`; absent before the guard made one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_id: Option<String>,
@@ -208,21 +212,62 @@ pub struct Found {
     /// Who set it, from a line of our form; absent for an empty file or one that a person made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Where it is, when not in the factory's home: as the inventory writes it.
+    /// Where it is, when not in the factory's home: as the inventory writes it. With `how: cron` the key under which lines
+    /// are held: `AGENT` or `AGENT@REPO`; `takeover:AGENT` for those that start an agent which is ours to start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// With `how: cron`: how many lines of crontabs start the agent now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<u64>,
     /// The line of the halt file; absent for an empty one. A file with several lines gives as many entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<String>,
 }
 
 /// One run of an agent that factory started.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// The token that the controller chose.
     pub token: String,
-    /// CREATED, RUNNING, DONE n, CANCELLED, CRASHED, REBOOTED or UNKNOWN.
+    /// CREATED, RUNNING, DONE n, CANCELLED, CRASHED, REBOOTED or UNKNOWN; with ` LEFTOVER` behind it when the run is over
+    /// and something of its tree still lives.
     pub state: String,
+    /// The fleet whose run it is, from its `spec`, as the keys below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<String>,
+    /// The task's key in the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// The repo, or `*`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// The agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Which attempt at the task it is, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// When it began, by the host's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// When it ended, by the host's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// Processes of its tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub procs: Option<u64>,
+    /// Processor time that these have used, in milliseconds, those included that have ended and were waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    /// Its `critical` file is under 5 minutes old: it asks not to be stopped now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub critical: Option<bool>,
+    /// Whether it was told to stop, and by whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<String>,
+    /// The last line that it wrote, at most 200 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
     /// Resident memory of its tree in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rss: Option<u64>,
@@ -235,6 +280,56 @@ pub struct Run {
     /// Bytes of its standard error so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub err: Option<u64>,
+}
+
+/// A run of an agent that factory did not start: a process whose command line holds the agent's `match`, that has no
+/// terminal, and is neither below another one of this agent nor part of a run of ours. To it belong the processes below
+/// it and all others of its session: what a stop ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Matched {
+    /// The agent.
+    pub agent: String,
+    /// The process.
+    pub pid: u32,
+    /// When it began, in clock ticks since boot: with `pid` it is this process and no other.
+    pub start: u64,
+    /// The same by the host's clock, to about a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// Its session.
+    pub sid: u32,
+    /// Whose it is, by number.
+    pub uid: u32,
+    /// Processes of its tree.
+    pub procs: u64,
+    /// Resident memory of its tree in bytes.
+    pub rss: u64,
+    /// Processor time of its tree in milliseconds, those included that have ended and were waited for.
+    pub cpu_ms: u64,
+    /// Its command line, at most 200 characters.
+    pub command: String,
+}
+
+impl Found {
+    /// The halt file, for what is one.
+    pub fn file(&self) -> HaltFile {
+        self.path.as_ref().map_or_else(|| HaltFile::of(&self.agent, &self.repo), |path| HaltFile::Path(path.clone()))
+    }
+}
+
+impl Run {
+    /// Whether it is over and nothing of it lives.
+    pub fn over(&self) -> bool {
+        let over = ["DONE", "CANCELLED", "CRASHED", "REBOOTED"];
+        over.iter().any(|word| self.state.starts_with(word)) && !self.state.ends_with(" LEFTOVER")
+    }
+}
+
+impl Matched {
+    /// `pid:PID:START`, by which it is stopped.
+    pub fn token(&self) -> String {
+        format!("pid:{}:{}", self.pid, self.start)
+    }
 }
 
 /// The controller's clock around one probe.
@@ -279,6 +374,7 @@ impl Sample {
             disks: report.disks,
             pids: report.pids,
             running: report.running,
+            matched: report.matched,
             host_id: report.host_id,
             fence: report.fence,
             found: report.found,
@@ -309,6 +405,7 @@ impl Sample {
             disks: None,
             pids: None,
             running: None,
+            matched: None,
             host_id: None,
             fence: None,
             found: None,

@@ -19,11 +19,13 @@ pub struct Style {
     pub unicode: bool,
     /// Columns to wrap at.
     pub width: usize,
+    /// There is an edge at `width`: rows of a table that go over it are cut.
+    pub terminal: bool,
 }
 
 impl Style {
     /// ASCII, no colour: for pipes, logs and snapshots.
-    pub const PLAIN: Style = Style { color: false, unicode: false, width: 120 };
+    pub const PLAIN: Style = Style { color: false, unicode: false, width: 120, terminal: false };
 }
 
 /// How many problems are shown at once: whoever mends these sees the next.

@@ -14,8 +14,9 @@ use crate::journal::Event;
 use crate::policy::hold::{Held, Hold, Pick, Scope, Wish};
 use crate::tick::Action;
 use crate::tick::hand::{Acted, Stopped};
-use crate::tick::holds::{files, words};
 use crate::tick::manual::{Halted, Lifted};
+use crate::tick::stop::Ended;
+use crate::tick::words::{files, words};
 
 /// What is held on a host: `held: agent dev, by anna until 14:03 UTC (upgrade)`.
 pub fn on_host(holds: &[Hold], host: &str) -> Option<String> {
@@ -99,11 +100,12 @@ pub fn show_would_lift(inside: &[Hold], ui: &Ui) {
     }
 }
 
-/// What became of a hold, on stdout: its line, then a row a host.
-pub fn show_halted(halted: &Halted, ui: &Ui) {
+/// What became of a hold, on stdout: its line, then a row a host, then a row for each run that was told to stop.
+pub fn show_halted(halted: &Halted, stopped: &[(String, String, Ended)], ui: &Ui) {
     let Halted { hold, held, hosts, .. } = halted;
     if ui.form != Form::Text {
-        let value = json!({ "hold": hold, "became": became(*held), "hosts": rows_json(hosts) });
+        let value = json!({ "hold": hold, "became": became(*held), "hosts": rows_json(hosts),
+            "stopped": super::runs::stopped_json(stopped) });
         return ui.object("halt", &value);
     }
     let word = match held {
@@ -112,6 +114,7 @@ pub fn show_halted(halted: &Halted, ui: &Ui) {
         Held::Already => "held already",
     };
     ui.print(&format!("{word}: {}, {} (hold {})\n{}", hold.scope, by(hold), hold.id, rows(hosts, "held", ui.out)));
+    super::runs::show_stopped("stop", stopped, ui);
     ui.note(&format!("lift it with `factory resume {}`", hold.scope.flags()));
 }
 
@@ -123,7 +126,7 @@ pub fn show_lifted(lifted: &Lifted, scope: &Scope, ui: &Ui) {
         return ui.object("resume", &value);
     }
     if resumed.ended.is_empty() && resumed.wider.is_empty() {
-        ui.print(&format!("nothing was held: {scope}\n"));
+        ui.print(&format!("nothing was held by people: {scope}\n"));
     }
     for hold in &resumed.ended {
         ui.print(&format!("lifted: {}, {} (hold {})\n", hold.scope, by(hold), hold.id));

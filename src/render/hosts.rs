@@ -1,11 +1,15 @@
 //! Hosts and their samples as tables and JSON.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::diagnostic::Style;
 use super::table::{Field, Sheet, count, verdict};
+use crate::inventory::agents::Class;
 use crate::inventory::units::Bytes;
 use crate::policy::hold::Hold;
+use crate::policy::ladder::Standing;
 use crate::remote::sample::{Disk, Sample};
 use crate::tick::decide::why_not;
 use crate::tick::{Decided, Outcome, UNKNOWN};
@@ -47,13 +51,25 @@ pub fn fences(samples: &[Sample], style: Style) -> String {
 }
 
 /// A line a host: its one-line verdict, and what is held there.
-pub fn verdicts(hosts: &[Decided], holds: &[Hold], style: Style) -> String {
+pub fn verdicts(hosts: &[Decided], holds: &[Hold], standings: &BTreeMap<String, Standing>, style: Style) -> String {
     let line = |decided: &Decided| {
         let record = &decided.record;
+        let rung = standings.get(&record.host).map(rung).unwrap_or_default();
         let held = super::holds::on_host(holds, &record.host).map(|held| format!("; {held}")).unwrap_or_default();
-        format!("{}: {}{held}\n", record.host, verdict(&record.verdict, record.level, style))
+        format!("{}: {}{rung}{held}\n", record.host, verdict(&record.verdict, record.level, style))
     };
     hosts.iter().map(line).collect()
+}
+
+/// What pressure holds: `; dev STOP, review HOLD`, and whether anybody knows.
+fn rung(standing: &Standing) -> String {
+    let held = |class: &Class| match class {
+        Class::Supervisor => "nothing starts".to_owned(),
+        class => format!("{class} {}", standing.shown(*class)),
+    };
+    let away = standing.rung().unreachable.then(|| "out of reach".to_owned());
+    let held: Vec<String> = away.into_iter().chain(standing.held.keys().map(held)).collect();
+    if held.is_empty() { String::new() } else { format!("; {}", held.join(", ")) }
 }
 
 /// `3 hosts, 1 of them unknown`.
@@ -67,7 +83,7 @@ pub fn summary(hosts: &[Decided]) -> String {
 pub fn run_json(outcome: &Outcome) -> Value {
     json!({
         "tick": outcome.tick,
-        "hosts": outcome.hosts.iter().map(host_json).collect::<Vec<_>>(),
+        "hosts": outcome.hosts.iter().map(|decided| host_json(decided, &outcome.standings)).collect::<Vec<_>>(),
         "events": outcome.events,
         // Without a ledger nobody knows: null, and not an empty list.
         "holds": outcome.unled.is_none().then_some(&outcome.holds),
@@ -77,8 +93,14 @@ pub fn run_json(outcome: &Outcome) -> Value {
 }
 
 /// A host as one object.
-pub fn host_json(decided: &Decided) -> Value {
+pub fn host_json(decided: &Decided, standings: &BTreeMap<String, Standing>) -> Value {
+    let ladder = standings.get(&decided.record.host).map(|standing| {
+        let rung = standing.rung();
+        json!({ "dev": rung.dev, "review": rung.review, "survive": rung.survive, "unreachable": rung.unreachable,
+            "held": standing.held })
+    });
     json!({
+        "ladder": ladder,
         "host": decided.record.host,
         "level": decided.record.level,
         "since": decided.record.since,

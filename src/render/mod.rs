@@ -1,10 +1,18 @@
 //! The only place that prints: text, tables, progress, JSON.
 
+pub mod crontabs;
 pub mod diagnostic;
 pub mod exec;
 pub mod holds;
 pub mod hosts;
+pub mod logs;
+pub mod practices;
 mod progress;
+pub mod ps;
+pub mod queue;
+pub mod replay;
+pub mod repos;
+pub mod runs;
 pub mod status;
 pub mod table;
 mod terminal;
@@ -82,6 +90,19 @@ impl Ui {
     /// A line of a result that belongs to stderr: what a command on a host wrote there.
     pub fn line_to_stderr(&self, text: &str) {
         let _ = self.bars.suspend(|| write_all(&mut io::stderr().lock(), text));
+    }
+
+    /// Bytes of a result as they are, to stdout or stderr.
+    ///
+    /// # Errors
+    /// When nobody reads any more.
+    pub fn bytes(&self, stderr: bool, bytes: &[u8]) -> io::Result<()> {
+        self.bars.suspend(|| {
+            let mut stream: Box<dyn Write> =
+                if stderr { Box::new(io::stderr().lock()) } else { Box::new(io::stdout().lock()) };
+            stream.write_all(bytes)?;
+            stream.flush()
+        })
     }
 
     /// Something that will need a person.

@@ -1,9 +1,12 @@
 //! Tables without lines, as `kubectl` and `ps` print them: easy to read, easy to cut.
 
-use comfy_table::{Cell, CellAlignment, Color, Table};
+use comfy_table::{Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table};
 use jiff::{SignedDuration, Timestamp};
 
 use super::diagnostic::Style;
+
+/// The fewest columns that the last one is cut to.
+const LEAST: u16 = 16;
 
 /// A table that is being filled.
 pub struct Sheet {
@@ -70,6 +73,31 @@ impl Sheet {
                 _ => cell,
             }
         }));
+    }
+
+    /// Keeps every row on one line of a terminal: the last column is cut at its edge. In a pipe nothing is.
+    pub fn cut(&mut self) {
+        let Ok(width) = u16::try_from(self.style.width) else { return };
+        if !self.style.terminal {
+            return;
+        }
+        // Where the others leave no room to speak of, a row goes over the edge.
+        let others = self.table.column_max_content_widths();
+        let others: u16 = others.iter().rev().skip(1).map(|width| width.saturating_add(2)).fold(0, u16::saturating_add);
+        let width = width.max(others.saturating_add(LEAST));
+        self.table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        self.table.set_truncation_indicator(if self.style.unicode { "…" } else { "..." });
+        let last = self.table.column_count().saturating_sub(1);
+        for (at, column) in self.table.column_iter_mut().enumerate() {
+            if at < last {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            } else {
+                column.set_padding((0, 0));
+            }
+        }
+        self.table.row_iter_mut().for_each(|row| {
+            row.max_height(1);
+        });
     }
 }
 

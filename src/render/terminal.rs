@@ -50,8 +50,13 @@ impl Environment {
                 When::Auto => terminal && !set("NO_COLOR"),
             };
             // A terminal that does not know its width says 0.
-            let width = stream.flatten().filter(|width| *width >= 20).unwrap_or(Style::PLAIN.width);
-            Style { color, unicode: terminal && unicode, width }
+            let width = stream.flatten().filter(|width| *width >= 20);
+            Style {
+                color,
+                unicode: terminal && unicode,
+                width: width.unwrap_or(Style::PLAIN.width),
+                terminal: width.is_some(),
+            }
         };
         Environment { out: style(out), err: style(err), bars: err.is_some() && !dumb && !set("CI") }
     }

@@ -15,17 +15,23 @@ pub struct Decided {
     pub record: HostRecord,
     /// The severities behind that, from this sample or, when it is missing, from the last whole one.
     pub severities: Option<Severities>,
+    /// What is latched now.
+    pub latches: Latches,
     /// The sample.
     pub sample: Sample,
     /// What is worth telling.
     pub events: Vec<Event>,
 }
 
-/// Judges `sample` by `policy`, given what was known of the host. No answer moves nothing: the latches and severities
-/// stay, and the host is unknown.
-pub fn decide(previous: Option<&HostRecord>, policy: &Policy, sample: Sample) -> Decided {
+/// What was latched when the journal was last written.
+pub fn latches(previous: Option<&HostRecord>) -> Latches {
+    previous.and_then(|known| serde_json::from_str(&known.latches).ok()).unwrap_or_default()
+}
+
+/// Judges `sample` by `policy`, given what was known of the host and what is latched. No answer moves nothing: the latches
+/// and severities stay, and the host is unknown.
+pub fn decide(previous: Option<&HostRecord>, mut latches: Latches, policy: &Policy, sample: Sample) -> Decided {
     let at = sample.at;
-    let mut latches: Latches = previous.and_then(|known| serde_json::from_str(&known.latches).ok()).unwrap_or_default();
     let before: Option<Severities> = previous.and_then(|known| serde_json::from_str(&known.severities).ok());
     let mut events = Vec::new();
     let mut tell = |what: &str, severity: u8, message: String| {
@@ -62,7 +68,7 @@ pub fn decide(previous: Option<&HostRecord>, policy: &Policy, sample: Sample) ->
         since,
         sample: json(&sample),
     };
-    Decided { record, severities, sample, events }
+    Decided { record, severities, latches, sample, events }
 }
 
 /// `value` as the journal keeps it. These types cannot fail to serialize; were one to, the next tick would start anew.
@@ -114,7 +120,7 @@ mod tests {
     }
 
     fn step(previous: &Option<HostRecord>, sample: Sample) -> (HostRecord, Vec<String>) {
-        let decided = decide(previous.as_ref(), &Policy::default(), sample);
+        let decided = decide(previous.as_ref(), latches(previous.as_ref()), &Policy::default(), sample);
         let told = decided.events.iter().map(|event| format!("{} {}", event.what, event.severity)).collect();
         (decided.record, told)
     }
@@ -146,7 +152,7 @@ mod tests {
     fn a_sample_without_what_decisions_rest_on_is_no_answer() {
         let mut partial = sample(1, 8000);
         partial.runs = None;
-        let decided = decide(None, &Policy::default(), partial);
+        let decided = decide(None, Latches::default(), &Policy::default(), partial);
         assert_eq!(decided.record.level, UNKNOWN);
         assert!(decided.record.verdict.contains("run states"), "{}", decided.record.verdict);
         assert_eq!(decided.record.seen, None);

@@ -1,18 +1,23 @@
 //! The hand on a host: calls of the guard, and what came of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::observe::{Target, look};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::inventory::settings::Guard;
 use crate::ledger::{Change, Document, Ledger};
-use crate::remote::guard::{self, Answer, Call, Drop, Op, Word};
+use crate::policy::ladder::Standing;
+use crate::remote::crontab::{self, Edit};
+use crate::remote::guard::{self, Answer, Call, CronWrite, Drop, Op, Table, Word};
 use crate::remote::halt::HaltFile;
+use crate::remote::sample::Sample;
 use crate::ssh::exec::{Command, Ended};
 use crate::ssh::{Failed, Fleet, Reach};
 
-/// An answer of the guard is a few lines, and one for each run.
-const MAX_ANSWER: usize = 1 << 20;
+/// An answer of the guard is a few lines, and one for each run; crontabs come in it whole.
+const MAX_ANSWER: usize = 8 << 20;
 
 /// How often a host is tried again after it named a higher epoch, or after the ledger changed meanwhile.
 const TRIES: usize = 3;
@@ -26,6 +31,15 @@ pub struct Place {
     pub reach: Reach,
     /// `factory_home`.
     pub home: String,
+}
+
+/// In whose name a host is changed.
+#[derive(Clone)]
+pub enum Lead {
+    /// What the ledger says when the host is called.
+    Ledger(Arc<Ledger>),
+    /// The last that is known of it: it cannot be used. Only for what tightens.
+    Last(Arc<Document>),
 }
 
 /// Calls the guard on hosts, in the name of who leads.
@@ -69,6 +83,8 @@ pub enum Stopped {
     Silent(String),
     /// What was seen is too old to act on, by so much time: the machine has slept.
     Stale(Duration),
+    /// A crontab is not edited, since it is not certain what would become of it.
+    Crontab(String),
     /// The host must not be changed: it is another fleet's, or has two names.
     Barred(String),
 }
@@ -81,11 +97,68 @@ impl Hand {
         Hand { fleet: fleet.clone(), numbers: numbers.clone(), timeout, me: me.to_owned() }
     }
 
-    /// One call, in the name of the lease in `document`.
+    /// One call, in the name of the lease in `document`; for an edit of crontabs as many as that takes.
     ///
     /// # Errors
     /// Everything but an answer that says it is done.
     pub async fn call(&self, place: &Place, document: &Document, op: Op) -> Result<Answer, Stopped> {
+        match op {
+            Op::Cron(edit) => self.edit(place, document, &edit).await,
+            op => self.send(place, document, op).await,
+        }
+    }
+
+    /// Edits every crontab that the edit is about: what was read becomes what it makes of it, unless somebody else was
+    /// there meanwhile; then it is tried again.
+    async fn edit(&self, place: &Place, document: &Document, edit: &Edit) -> Result<Answer, Stopped> {
+        let mut tries = 1;
+        loop {
+            match self.edit_once(place, document, edit).await {
+                Err(Stopped::Refused(answer)) if answer.word == Word::Conflict && tries < TRIES => tries += 1,
+                done => return done,
+            }
+        }
+    }
+
+    async fn edit_once(&self, place: &Place, document: &Document, edit: &Edit) -> Result<Answer, Stopped> {
+        let mut done = self.send(place, document, Op::CronRead).await?;
+        let mut tables: Vec<(Table, Option<Vec<u8>>)> =
+            std::mem::take(&mut done.tables).into_iter().map(|(table, bytes)| (table, Some(bytes))).collect();
+        if !edit.everywhere() {
+            tables.retain(|(table, _)| *table == Table::User);
+            if tables.is_empty() {
+                tables.push((Table::User, None));
+            }
+        }
+        let lines = usize::try_from(self.numbers.cron_lines).unwrap_or(usize::MAX);
+        // What cannot be done in one table is done in the others.
+        let (mut stopped, mut refused) = (None, Vec::new());
+        for (table, bytes) in tables {
+            let old = bytes.as_deref().unwrap_or_default();
+            let content = match crontab::edit_within(old, edit, lines) {
+                Ok(new) if new == old => continue,
+                Ok(new) => new,
+                Err(why) => {
+                    refused.push(format!("{}: {why}", table.word()));
+                    continue;
+                }
+            };
+            let before = bytes.as_deref().map_or_else(|| "-".to_owned(), guard::sha256);
+            match self.send(place, document, Op::CronWrite(CronWrite { table, before, content })).await {
+                Ok(answer) => done = answer,
+                // Whatever it was, it is not about this table alone.
+                Err(why @ (Stopped::NotBegun(_) | Stopped::Unknown(_))) => return Err(why),
+                Err(why) => stopped = Some(why),
+            }
+        }
+        match stopped {
+            Some(why) => Err(why),
+            None if refused.is_empty() => Ok(done),
+            None => Err(Stopped::Crontab(refused.join("; "))),
+        }
+    }
+
+    async fn send(&self, place: &Place, document: &Document, op: Op) -> Result<Answer, Stopped> {
         let call = Call {
             home: place.home.clone(),
             fleet: document.fleet.clone(),
@@ -102,7 +175,7 @@ impl Hand {
             return Err(Stopped::Unknown(format!("the guard {}{last}", output.ended)));
         };
         match guard::parse(&output.stdout, status) {
-            Ok(answer) if matches!(answer.word, Word::Done | Word::Degraded) => Ok(answer),
+            Ok(answer) if answer.word.status() == 0 => Ok(answer),
             Ok(answer) => Err(Stopped::Refused(answer)),
             Err(garbled) => Err(Stopped::Unknown(format!("{garbled}; the guard exited with {status}{last}"))),
         }
@@ -112,6 +185,13 @@ impl Hand {
     /// after the lease was raised above that. A hold that was lifted while its line was under way is taken out again, so
     /// that the last word is always the ledger's. The host's connection is let go of.
     pub async fn act(&self, ledger: &Ledger, place: &Place, decide: impl Fn(&Document) -> Vec<Op>) -> Acted {
+        let acted = self.act_on(ledger, place, decide).await;
+        self.fleet.release(&place.reach);
+        acted
+    }
+
+    /// The same for who has more to do there: the connection is kept.
+    pub async fn act_on(&self, ledger: &Ledger, place: &Place, decide: impl Fn(&Document) -> Vec<Op>) -> Acted {
         let mut acted = Acted::default();
         for _ in 0..TRIES {
             let document = match self.document(ledger).await {
@@ -142,8 +222,85 @@ impl Hand {
         if let Err(stopped) = self.take_back(ledger, place, &mut acted).await {
             acted.stopped.get_or_insert(stopped);
         }
-        self.fleet.release(&place.reach);
         acted
+    }
+
+    /// Does `ops` on a host in the name of the last lease that is known, for as long as the host obeys it. Its connection is
+    /// kept.
+    pub async fn tighten(&self, document: &Document, place: &Place, ops: Vec<Op>) -> Acted {
+        let mut acted = Acted::default();
+        for op in ops {
+            match self.call(place, document, op.clone()).await {
+                Ok(answer) => acted.take(op, answer),
+                Err(stopped) => {
+                    acted.stopped = Some(stopped);
+                    break;
+                }
+            }
+        }
+        acted
+    }
+
+    /// Writes into the ledger where a host stands on the ladder, if we still lead: what is loosened there rests on it.
+    ///
+    /// # Errors
+    /// When it is not written.
+    pub async fn commit(&self, ledger: &Ledger, host: &str, standing: &Standing) -> Result<(), Stopped> {
+        let committed = ledger.change(|document| {
+            let Some(document) = document.filter(|document| document.lease.holder == self.me) else {
+                return Ok(Change::Nothing(document.map(|document| document.lease.holder.clone())));
+            };
+            let mut document = document.clone();
+            document.hosts.entry(host.to_owned()).or_default().ladder = Some(standing.clone());
+            Ok(Change::To(document, Some(self.me.clone())))
+        });
+        match committed.await {
+            Ok((_, Some(holder))) if holder == self.me => Ok(()),
+            Ok((_, holder)) => Err(Stopped::Deposed(holder.unwrap_or_else(|| "nobody".to_owned()))),
+            Err(error) => Err(Stopped::Ledger(error)),
+        }
+    }
+
+    /// One more look at a host.
+    ///
+    /// # Errors
+    /// Why there is no sample.
+    pub async fn look(&self, target: &Target) -> Result<Sample, String> {
+        look(target, &self.fleet, self.timeout).await
+    }
+
+    /// One call on a host, in the name of `lead`. The connection is kept.
+    ///
+    /// # Errors
+    /// Everything but an answer that says it is done.
+    pub async fn order(&self, lead: &Lead, place: &Place, op: &Op) -> Result<Answer, Stopped> {
+        match lead {
+            Lead::Ledger(ledger) => self.ask(ledger, place, op).await,
+            Lead::Last(document) => self.call(place, document, op.clone()).await,
+        }
+    }
+
+    /// One call on a host, asked again as [`Hand::act`] does, for who needs the answer itself. The connection is kept.
+    ///
+    /// # Errors
+    /// Everything but an answer that says it is done.
+    pub async fn ask(&self, ledger: &Ledger, place: &Place, op: &Op) -> Result<Answer, Stopped> {
+        let mut tries = 1;
+        loop {
+            let document = self.document(ledger).await?;
+            match self.call(place, &document, op.clone()).await {
+                Err(Stopped::Refused(answer)) if answer.word == Word::Fenced && tries < TRIES => {
+                    self.raise(ledger, &document, &answer).await?;
+                }
+                answered => return answered,
+            }
+            tries += 1;
+        }
+    }
+
+    /// Lets go of a host's connection.
+    pub fn release(&self, place: &Place) {
+        self.fleet.release(&place.reach);
     }
 
     /// The newest document, if we still lead.
@@ -207,6 +364,11 @@ impl Hand {
 }
 
 impl Acted {
+    /// Of a host that must not be changed.
+    pub fn barred(why: String) -> Acted {
+        Acted { stopped: Some(Stopped::Barred(why)), ..Acted::default() }
+    }
+
     fn take(&mut self, op: Op, answer: Answer) {
         self.degraded |= answer.word == Word::Degraded;
         self.epoch = answer.fence.and_then(|fence| fence.epoch).or(self.epoch);
@@ -223,7 +385,8 @@ impl Stopped {
             Stopped::Unknown(_) | Stopped::Silent(_) => Exit::Unreachable,
             Stopped::Deposed(_) => Exit::Locked,
             Stopped::Ledger(error) => error.exit(),
-            Stopped::Refused(_) | Stopped::Stale(_) | Stopped::Barred(_) => Exit::Failed,
+            Stopped::Refused(answer) if answer.word == Word::Held => Exit::Held,
+            Stopped::Refused(_) | Stopped::Stale(_) | Stopped::Crontab(_) | Stopped::Barred(_) => Exit::Failed,
         }
     }
 
@@ -236,6 +399,7 @@ impl Stopped {
             Stopped::Deposed(_) => "run it on the machine that leads".to_owned(),
             Stopped::Ledger(error) => return error.advice().map(str::to_owned),
             Stopped::Stale(_) => "the next `factory run` looks again".to_owned(),
+            Stopped::Crontab(_) => format!("mend it on {host} with `crontab -e`; the next `factory run` tries again"),
             // It says itself what to do.
             Stopped::Barred(_) => return None,
             Stopped::Refused(answer) => match answer.word {
@@ -250,7 +414,13 @@ impl Stopped {
                 }
                 Word::Unfit => format!("`factory inventory check -l {host}` shows what it lacks"),
                 Word::Payload => "the connection was cut; the next `factory run` tries again".to_owned(),
-                Word::Usage | Word::Failed | Word::Done | Word::Degraded => return None,
+                Word::Held => format!("`factory status` shows the hold; `factory resume --host {host}` lifts it"),
+                Word::Conflict => "somebody edits this crontab: try again when they are done".to_owned(),
+                Word::Unsure => "`factory ps` shows whether it began; the same launch may be tried again".to_owned(),
+                Word::Stale => "launch it anew: it gets another token".to_owned(),
+                Word::Usage | Word::Failed | Word::Exists | Word::Done | Word::Degraded | Word::Stopping => {
+                    return None;
+                }
             },
         })
     }
@@ -264,6 +434,7 @@ impl std::fmt::Display for Stopped {
             Stopped::Unknown(why) => write!(f, "nobody knows whether it was done: {why}"),
             Stopped::Deposed(holder) => write!(f, "`{holder}` leads now"),
             Stopped::Ledger(error) => write!(f, "{}", error.with_causes()),
+            Stopped::Crontab(why) => write!(f, "the crontab is left as it is: {why}"),
             Stopped::Barred(why) | Stopped::Silent(why) => f.write_str(why),
             Stopped::Stale(age) => write!(f, "what was seen is {} s old, too old to act on", age.as_secs()),
             Stopped::Refused(answer) => {
@@ -277,7 +448,12 @@ impl std::fmt::Display for Stopped {
                     Word::Payload => "what was sent came cut off",
                     Word::Usage => "its guard did not understand the call",
                     Word::Failed => "the change failed",
-                    Word::Done | Word::Degraded => "done",
+                    Word::Exists => "that run was launched or cancelled before",
+                    Word::Unsure => "the run has not shown itself yet",
+                    Word::Held => "it is held there",
+                    Word::Stale => "its token is too old to be launched",
+                    Word::Conflict => "the crontab was changed by somebody else meanwhile",
+                    Word::Done | Word::Degraded | Word::Stopping => "done",
                 };
                 f.write_str(what)?;
                 // The rest only says the same again.

@@ -11,39 +11,59 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use tracing::info;
 
-use super::hand::{Acted, Hand, Place, Stopped};
+use super::decide::Decided;
+use super::hand::{Acted, Hand, Lead, Place};
 use super::lead::{Led, boot_clock, lead};
-use super::seen::{Seen, barred, ops, planned, record, twin, twins};
+use super::observe::Target;
+use super::pending::Pending;
+use super::pressure::{Ladder, Step};
+use super::reserve::Reserve;
+use super::seen::{Noted, Seen, barred, left, ops, planned, record, twin, twins};
+use super::turn::{Outcome, Turn, take};
+use super::words::{describe, words};
 use crate::error::{Error, Result};
 use crate::journal::Event;
-use crate::ledger::{Document, Ledger};
-use crate::policy::hold::{Hold, Model, Note, Plan};
-use crate::remote::guard::Op;
+use crate::ledger::{Document, Lease, Ledger};
+use crate::policy::ci_load::{CiStanding, Load};
+use crate::policy::hold::{Hold, Model, Plan};
+use crate::policy::ladder::Standing;
+use crate::remote::halt::encode;
 use crate::remote::sample::Sample;
 
 /// The holds of one tick.
 pub struct Holds {
-    /// The ledger, and the document as it was when the tick began; why there is none.
-    ledger: Result<Book>,
+    book: Book,
     hand: Hand,
     model: Arc<Model>,
+    ladder: Arc<Ladder>,
     names: BTreeSet<String>,
     max_age: Duration,
+    check: bool,
     seen: Vec<Seen>,
-    waiting: Vec<Seen>,
-    tasks: JoinSet<(Seen, Acted)>,
+    waiting: Vec<Turn>,
+    tasks: JoinSet<(Seen, Outcome)>,
     barred: BTreeMap<String, String>,
     /// The host-id of each that answered, also of those where nothing may be changed.
     ids: BTreeMap<String, String>,
+    /// Where each host stands on the ladder now.
+    standings: BTreeMap<String, Standing>,
+    /// Where the CI of each repo stands now; none where nobody asked.
+    ci: Option<BTreeMap<String, CiStanding>>,
     began: Timestamp,
     events: Vec<Event>,
     actions: Vec<Action>,
 }
 
+/// What decisions rest on.
 struct Book {
-    /// None for `--check`, which writes nothing.
+    /// None for `--check`, which writes nothing, and where it cannot be used at all.
     ledger: Option<Arc<Ledger>>,
-    document: Document,
+    /// The document as it was when the tick began.
+    document: Arc<Document>,
+    /// Why the ledger cannot be written: then nothing is loosened.
+    failed: Option<Error>,
+    /// It cannot be read either: the document says nothing, and each host says itself whom it obeys.
+    blind: bool,
 }
 
 /// Something done to a host, or, with `--check`, to be done.
@@ -58,8 +78,11 @@ pub struct Action {
     pub failed: Option<String>,
 }
 
+/// What is done to a host that must not be changed.
+const NOTHING: &str = "nothing is changed";
+
 /// What a tick's holds came to.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Kept {
     /// The holds after the tick, those over not among them.
     pub holds: Vec<Hold>,
@@ -67,50 +90,111 @@ pub struct Kept {
     pub actions: Vec<Action>,
     /// What is worth telling.
     pub events: Vec<Event>,
-    /// Why the ledger could not be used.
+    /// Where each host stands on the ladder.
+    pub standings: BTreeMap<String, Standing>,
+    /// The same, with the epoch in which it was decided, where the ledger does not say so.
+    pub pending: BTreeMap<String, (u64, Standing)>,
+    /// Why the ledger could not be used: then nothing was loosened or launched.
     pub failed: Option<Error>,
+    /// The ledger, none for `--check`, and the document as it was before any host was asked.
+    pub book: Option<(Option<Arc<Ledger>>, Document)>,
+    /// The hosts where nothing may be changed.
+    pub barred: BTreeSet<String>,
+}
+
+/// What a tick's holds begin with.
+pub struct Setup<'a> {
+    /// The state directory.
+    pub state: &'a Path,
+    /// The agents, as holds see them.
+    pub model: Model,
+    /// The ladder.
+    pub ladder: Ladder,
+    /// All hosts of the inventory.
+    pub names: BTreeSet<String>,
+    /// What was seen longer ago is not acted on.
+    pub max_age: Duration,
+    /// Who leads.
+    pub me: &'a str,
+    /// Nothing is written.
+    pub check: bool,
+    /// What earlier ticks could not write.
+    pub pending: &'a Pending,
+    /// What to free on a full disk.
+    pub reserve: &'a Reserve,
 }
 
 impl Holds {
-    /// Takes the lead and reads what is held. `names` are all hosts of the inventory; what was seen
-    /// longer ago than `max_age` is not acted on. With `check` nothing is written.
-    pub async fn open(
-        state: &Path,
-        hand: Hand,
-        model: Model,
-        names: BTreeSet<String>,
-        max_age: Duration,
-        me: &str,
-        check: bool,
-    ) -> Holds {
+    /// Takes the lead and reads what is held. Where the ledger cannot be written, what tightens goes on all the same.
+    pub async fn open(setup: Setup<'_>, hand: Hand) -> Holds {
+        let Setup { state, model, ladder, names, max_age, me, check, pending, reserve } = setup;
         let mut holds = Holds {
-            ledger: Err(Error::failed("the ledger was not opened")),
+            book: Book { ledger: None, document: Arc::new(blind(me)), failed: None, blind: true },
             hand,
             model: Arc::new(model),
+            ladder: Arc::new(ladder),
             names,
             max_age,
+            check,
             seen: Vec::new(),
             waiting: Vec::new(),
             tasks: JoinSet::new(),
             barred: BTreeMap::new(),
             ids: BTreeMap::new(),
+            standings: BTreeMap::new(),
+            ci: None,
             began: Timestamp::now(),
             events: Vec::new(),
             actions: Vec::new(),
         };
-        holds.ledger = if check { holds.look(state, me).await } else { holds.take_lead(state, me).await };
+        let opened = match check {
+            true => holds.look(state, me).await,
+            false => match holds.take_lead(state, me).await {
+                // A disk that is full has room once the reserve is let go of.
+                Err(error) if reserve.free() => {
+                    info!(why = %error.with_causes(), "the reserve is let go of");
+                    holds.events.push(reserve.event());
+                    holds.take_lead(state, me).await
+                }
+                opened => opened,
+            },
+        };
+        let mut document = match opened {
+            Ok((ledger, document)) => {
+                (holds.book.ledger, holds.book.blind) = (ledger, false);
+                document
+            }
+            Err(error) => {
+                holds.book.failed = Some(error);
+                match last(state, me, check).await {
+                    Ok((ledger, document)) => {
+                        (holds.book.ledger, holds.book.blind) = (ledger, false);
+                        document
+                    }
+                    Err(_) => blind(me),
+                }
+            }
+        };
+        // What an earlier tick decided and could not write down. Another supervisor, who led since, knows better.
+        for (host, (epoch, standing)) in &pending.standings {
+            if holds.book.blind || *epoch == document.lease.epoch {
+                document.hosts.entry(host.clone()).or_default().ladder = Some(standing.clone());
+                holds.standings.insert(host.clone(), standing.clone());
+            }
+        }
+        holds.book.document = Arc::new(document);
         holds
     }
 
-    async fn look(&self, state: &Path, me: &str) -> Result<Book> {
+    async fn look(&self, state: &Path, me: &str) -> Result<(Option<Arc<Ledger>>, Document)> {
         let old = match Ledger::open_to_read(state)? {
             Some(ledger) => ledger.read().await?.map(|(_, document)| document),
             None => None,
         };
-        Ok(Book { ledger: None, document: old.map_or_else(|| Document::new(me, 1), Ok)? })
+        Ok((None, old.map_or_else(|| Document::new(me, 1), Ok)?))
     }
 
-    async fn take_lead(&mut self, state: &Path, me: &str) -> Result<Book> {
+    async fn take_lead(&mut self, state: &Path, me: &str) -> Result<(Option<Arc<Ledger>>, Document)> {
         let ledger = Arc::new(Ledger::open(state)?);
         let Led { document, before, expired } = lead(&ledger, me, Timestamp::now(), &boot_clock()).await?;
         if let Some(before) = before {
@@ -119,50 +203,107 @@ impl Holds {
         for hold in expired {
             self.tell(None, "hold", 0, format!("the time is up for hold {}: {}", hold.id, hold.scope));
         }
-        Ok(Book { ledger: Some(ledger), document })
+        Ok((Some(ledger), document))
     }
 
-    fn tell(&mut self, host: Option<&str>, what: &str, severity: u8, message: String) {
+    /// Where a host stands, as far as anybody knows.
+    pub fn standing(&self, host: &str) -> Option<&Standing> {
+        self.book.document.hosts.get(host)?.ladder.as_ref()
+    }
+
+    /// What a host is known to show of holds.
+    pub fn shown(&self, host: &str) -> BTreeMap<String, u32> {
+        self.book.document.hosts.get(host).map(|entry| entry.shown.clone()).unwrap_or_default()
+    }
+
+    /// Whether a host obeys another fleet: nothing is decided about it.
+    pub fn foreign(&self, sample: &Sample) -> bool {
+        let theirs = sample.fence.as_ref().and_then(|fence| fence.fleet.as_ref());
+        !self.book.blind && theirs.is_some_and(|fleet| *fleet != self.book.document.fleet)
+    }
+
+    /// Whether something may be loosened: there is a ledger that can be written.
+    pub fn firm(&self) -> bool {
+        self.book.failed.is_none()
+    }
+
+    /// Notes where a host stands of which there is nothing to be done.
+    pub fn stands(&mut self, host: &str, standing: Standing, events: Vec<Event>) {
+        self.standings.insert(host.to_owned(), standing);
+        self.events.extend(events);
+    }
+
+    /// Takes in what the CI of each repo has to do. It counts from the next look on.
+    pub fn loads(&mut self, loads: &BTreeMap<String, Option<Load>>) {
+        let mut ci = self.book.document.ci.clone();
+        let events = self.ladder.ci(&mut ci, loads, boot_clock().seconds);
+        self.events.extend(events);
+        self.ci = Some(ci);
+    }
+
+    /// The document in whose name a host is changed.
+    fn document(&self, sample: &Sample) -> Option<Arc<Document>> {
+        if !self.book.blind {
+            return Some(Arc::clone(&self.book.document));
+        }
+        let fence = sample.fence.as_ref()?;
+        let mut document = Document::clone(&self.book.document);
+        (document.fleet, document.lease.epoch) = (fence.fleet.clone()?, fence.epoch?);
+        let ours = fence.holder.as_deref() == Some(encode(&document.lease.holder).as_str());
+        ours.then(|| Arc::new(document))
+    }
+
+    /// Tells of something at the end of the tick.
+    pub fn tell(&mut self, host: Option<&str>, what: &str, severity: u8, message: String) {
         let host = host.map(str::to_owned);
         self.events.push(Event { at: Timestamp::now(), host, what: what.to_owned(), severity, message });
     }
 
-    /// Takes in what a host showed, and begins to put it right. Nothing is done from silence, nor on a host whose id
-    /// was never seen before the whole sweep is over: it may be another name of one that is still to answer. Says whether
-    /// there is something to do there.
-    pub fn saw(&mut self, place: Place, sample: &Sample) -> bool {
-        let (Ok(book), Some(found)) = (&self.ledger, &sample.found) else { return false };
-        let seen = Seen::new(place, sample, found, self.began);
-        let name = seen.place.name.clone();
+    /// Takes in what a host showed and what the ladder makes of it, and begins to put it right. Nothing is done from
+    /// silence, nor on a host whose id was never seen before the whole sweep is over: it may be another name of one that is
+    /// still to answer. Says whether there is something to do there.
+    pub fn saw(&mut self, place: Place, target: Target, decided: &Decided, step: Option<Step>) -> bool {
+        let sample = &decided.sample;
+        let name = place.name.clone();
+        let would_stop = step.as_ref().filter(|_| self.check).and_then(|step| self.ladder.would_stop(decided, step));
+        let (mut stop, mut loosens, mut standing) = (None, false, None);
+        if let Some(step) = step {
+            (stop, loosens, standing) = (step.stop, step.loosens, Some(step.standing.clone()));
+            self.stands(&name, step.standing, step.events);
+            self.actions.extend(step.change.map(|what| Action { host: name.clone(), what, failed: None }));
+        }
+        let (Some(found), Some(document)) = (&sample.found, self.document(sample)) else { return false };
+        let mut seen = Seen::new(place, sample, found, self.began);
+        seen.standing = standing;
         self.ids.extend(sample.host_id.clone().map(|id| (name.clone(), id)));
-        if let Some(why) = barred(&book.document, &self.names, &self.ids, &name, sample) {
+        if let Some(why) = left(&document, &name) {
+            self.actions.push(Action { host: name, what: NOTHING.to_owned(), failed: Some(why) });
+            return false;
+        }
+        if let Some(why) = barred(&document, &self.names, &self.ids, &name, sample) {
             self.bar(&name, why);
             return false;
         }
-        let known = book.document.hosts.get(&name).is_some_and(|entry| entry.id.is_some());
-        let plan = planned(&book.document, &self.model, &seen);
+        let known = self.book.blind || document.hosts.get(&name).is_some_and(|entry| entry.id.is_some());
+        let plan = planned(&document, &self.model, &seen);
         self.seen.push(seen.clone());
-        let busy = !ops(&book.document, &plan, &seen).is_empty();
+        let busy = !ops(&document, &plan, &seen).is_empty() || stop.is_some();
+        let turn = Turn { seen, target, latches: decided.latches.clone(), stop, loosens, would_stop };
         match known {
             _ if !busy => self.tell_notes(&plan, &name),
-            true => self.begin(seen),
-            false => self.waiting.push(seen),
+            true => self.begin(turn, document),
+            false => self.waiting.push(turn),
         }
         busy
     }
 
     /// Says that nothing is changed on a host, as an event only when that is new.
     fn bar(&mut self, host: &str, why: String) {
-        let Ok(book) = &self.ledger else { return };
-        let before = book.document.hosts.get(host).and_then(|entry| entry.barred.clone());
+        let before = self.book.document.hosts.get(host).and_then(|entry| entry.barred.clone());
         if before.as_ref() != Some(&why) {
             self.tell(Some(host), "refused", 2, format!("{host} is not changed: {why}"));
         }
-        self.actions.push(Action {
-            host: host.to_owned(),
-            what: "nothing is changed".to_owned(),
-            failed: Some(why.clone()),
-        });
+        self.actions.push(Action { host: host.to_owned(), what: NOTHING.to_owned(), failed: Some(why.clone()) });
         self.barred.insert(host.to_owned(), why);
     }
 
@@ -173,61 +314,96 @@ impl Holds {
         }
     }
 
-    fn begin(&mut self, seen: Seen) {
-        let Ok(book) = &self.ledger else { return };
-        let plan = planned(&book.document, &self.model, &seen);
-        let host = seen.place.name.clone();
-        let Some(ledger) = book.ledger.clone() else {
-            let ops = ops(&book.document, &plan, &seen);
-            self.actions.extend(ops.iter().map(|op| Action { host: host.clone(), what: words(op), failed: None }));
+    fn begin(&mut self, turn: Turn, document: Arc<Document>) {
+        let host = turn.seen.place.name.clone();
+        let plan = planned(&document, &self.model, &turn.seen);
+        if self.check {
+            let ops = ops(&document, &plan, &turn.seen);
+            let what = ops.iter().map(words).chain(turn.would_stop);
+            self.actions.extend(what.map(|what| Action { host: host.clone(), what, failed: None }));
             return;
-        };
+        }
         self.tell_notes(&plan, &host);
+        let lead = match &self.book {
+            Book { ledger: Some(ledger), failed: None, .. } => Lead::Ledger(Arc::clone(ledger)),
+            _ => Lead::Last(document),
+        };
         let (hand, model, max_age) = (self.hand.clone(), Arc::clone(&self.model), self.max_age);
+        let ladder = Arc::clone(&self.ladder);
         self.tasks.spawn(async move {
-            let now = boot_clock();
-            let age = Duration::from_secs_f64((now.seconds - seen.at.seconds).max(0.0));
-            if age > max_age {
-                return (seen, Acted { stopped: Some(Stopped::Stale(age)), ..Acted::default() });
-            }
-            let decide = |document: &Document| ops(document, &planned(document, &model, &seen), &seen);
-            let acted = hand.act(&ledger, &seen.place, decide).await;
-            (seen, acted)
+            let outcome = take(&turn, &lead, &hand, &model, &ladder, max_age).await;
+            hand.release(&turn.seen.place);
+            (turn.seen, outcome)
         });
     }
 
     /// Waits for what was begun, records it, and says what is held now.
-    pub async fn close(mut self) -> Kept {
-        for seen in std::mem::take(&mut self.waiting) {
+    pub async fn close(mut self, reserve: &Reserve) -> Kept {
+        for turn in std::mem::take(&mut self.waiting) {
+            let name = &turn.seen.place.name;
             // With all answers in, two names of one machine are known.
-            match seen.host_id.as_ref().and_then(|id| twin(&self.ids, &seen.place.name, id)).map(twins) {
-                Some(why) => self.bar(&seen.place.name, why),
-                None => self.begin(seen),
+            match turn.seen.host_id.as_ref().and_then(|id| twin(&self.ids, name, id)).map(twins) {
+                Some(why) => self.bar(&name.clone(), why),
+                None => self.begin(turn, Arc::clone(&self.book.document)),
             }
         }
         let mut acted: BTreeMap<String, Acted> = BTreeMap::new();
         while let Some(ended) = self.tasks.join_next().await {
-            let Ok((seen, done)) = ended else { continue };
-            self.note(&seen.place.name, &done);
-            acted.insert(seen.place.name, done);
+            let Ok((seen, Outcome { acted: done, relieved, stays })) = ended else { continue };
+            let name = seen.place.name.clone();
+            self.note(&name, &done);
+            self.events.extend(relieved.events);
+            self.actions.extend(relieved.actions);
+            if stays {
+                self.standings.remove(&name);
+            } else if let (Some(token), Some(standing)) = (relieved.told, self.standings.get_mut(&name)) {
+                standing.told(token);
+            }
+            acted.insert(name, done);
         }
-        let Holds { ledger, model, seen, barred, ids, mut events, actions, .. } = self;
-        let book = match ledger {
-            Ok(book) => book,
-            Err(error) => return Kept { events, actions, failed: Some(error), ..Kept::default() },
+        let Holds { book, model, seen, barred, ids, standings, ci, mut events, actions, check, .. } = self;
+        let epoch = book.document.lease.epoch;
+        let seen = if book.blind { Vec::new() } else { seen };
+        let noted = Noted { seen: &seen, acted, barred, ids, standings, ci, counts: true };
+        let recorded = match &book.ledger {
+            _ if check => Ok((Some(Document::clone(&book.document)), Vec::new())),
+            None => Ok((None, Vec::new())),
+            Some(ledger) => {
+                let write = || record(ledger, &model, &noted);
+                match write().await {
+                    Err(_) if reserve.free() => {
+                        events.push(reserve.event());
+                        write().await
+                    }
+                    recorded => recorded,
+                }
+            }
         };
-        let recorded = match book.ledger {
-            None => Ok((Some(book.document), Vec::new())),
-            Some(ledger) => record(&ledger, &model, &seen, &acted, &barred, &ids, true).await,
-        };
+        let unwritten = book.blind && !check || recorded.is_err();
         let (document, found, failed) = match recorded {
-            Ok((document, found)) => (document, found, None),
+            Ok((document, found)) => (document, found, book.failed),
             Err(error) => (None, Vec::new(), Some(error)),
         };
         events.extend(found);
         let holds = document.map(|document| document.holds).unwrap_or_default();
         let holds = holds.into_iter().filter(|hold| hold.ended.is_none()).collect();
-        Kept { holds, actions, events, failed }
+        let Noted { barred, standings, .. } = noted;
+        let barred = barred.into_keys().collect();
+        let whole = failed.is_none() && !book.blind;
+        let pending: BTreeMap<_, _> =
+            standings.iter().map(|(host, standing)| (host.clone(), (epoch, standing.clone()))).collect();
+        let before = book.document.hosts.iter().filter_map(|(host, entry)| Some((host.clone(), entry.ladder.clone()?)));
+        let standings = before.chain(standings).collect();
+        Kept {
+            holds,
+            actions,
+            events,
+            pending: if unwritten { pending } else { BTreeMap::new() },
+            standings,
+            failed,
+            book: whole.then(|| (book.ledger, Arc::unwrap_or_clone(book.document))),
+            barred,
+        }
     }
 
     fn note(&mut self, host: &str, acted: &Acted) {
@@ -245,40 +421,28 @@ impl Holds {
     }
 }
 
-fn describe(note: &Note, host: &str) -> (u8, String) {
-    match note {
-        Note::PutBack { id, file } => (1, format!("hold {id} was gone from {file} on {host}: it is put back")),
-        Note::GivenUp { id, file } => {
-            (2, format!("hold {id} is gone again from {file} on {host}: it is left so; hold it anew or resume it"))
-        }
+/// What is known without a ledger: nothing. Each host says whom it obeys.
+fn blind(me: &str) -> Document {
+    let lease = Lease { epoch: 0, holder: me.to_owned(), nonce: String::new(), seq: 0 };
+    Document {
+        v: 1,
+        fleet: String::new(),
+        lease,
+        recent: Vec::new(),
+        hosts: BTreeMap::new(),
+        holds: Vec::new(),
+        claims: BTreeMap::new(),
+        ci: BTreeMap::new(),
     }
 }
 
-/// What an op does, for people.
-pub fn words(op: &Op) -> String {
-    let files = files(op);
-    match op {
-        Op::Seal => "seal".to_owned(),
-        Op::Adopt => "adopt".to_owned(),
-        Op::Repair => "repair".to_owned(),
-        Op::Halt { .. } => format!("hold {files}"),
-        Op::Resume { .. } => format!("release {files}"),
+/// The last that the ledger said, where it can still be read and we led.
+async fn last(state: &Path, me: &str, check: bool) -> Result<(Option<Arc<Ledger>>, Document)> {
+    let gone = || Error::failed("the ledger is empty");
+    let ledger = Ledger::open_to_read(state)?.ok_or_else(gone)?;
+    let (_, document) = ledger.read().await?.ok_or_else(gone)?;
+    if document.lease.holder != me {
+        return Err(Error::failed(format!("`{}` led last", document.lease.holder)));
     }
-}
-
-/// The halt files that an op is about, and the files that it hides or shows.
-pub fn files(op: &Op) -> String {
-    let mut names: Vec<String> = match op {
-        Op::Seal | Op::Adopt | Op::Repair => Vec::new(),
-        Op::Halt { add, .. } => add.iter().map(|(file, _)| file.to_string()).collect(),
-        Op::Resume { drop, .. } => drop.iter().map(|(file, _)| file.to_string()).collect(),
-    };
-    match op {
-        Op::Halt { hide, .. } => names.extend(hide.iter().cloned()),
-        Op::Resume { show, .. } => names.extend(show.iter().map(|(path, _)| path.clone())),
-        _ => {}
-    }
-    names.sort();
-    names.dedup();
-    names.join(", ")
+    Ok(((!check).then(|| Arc::new(ledger)), document))
 }

@@ -10,12 +10,13 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::hand::{Acted, Hand, Place, Stopped};
 use super::lead::{boot_clock, lead};
 use super::observe::{Answer, Bounds, Target};
-use super::seen::{Seen, barred, found_event, hold_id, planned, record};
+use super::seen::{Noted, Seen, automatic, barred, found_event, hold_id, left, planned, record};
 use super::{Progress, UNKNOWN, probe};
 use crate::error::{Error, Result};
 use crate::journal::Event;
 use crate::ledger::{Change, Document, Ledger};
 use crate::policy::hold::{self, Held, Hold, Model, Resumed, Scope, Wanted, Wish};
+use crate::remote::crontab::Edit;
 use crate::remote::guard::Op;
 use crate::remote::sample::Sample;
 use crate::ssh::{Fleet, each};
@@ -56,6 +57,8 @@ pub struct Halted {
 pub struct Lifted {
     /// The holds that ended, and those that still cover some of it.
     pub resumed: Resumed,
+    /// What pressure goes on holding there: no person's to lift, it ends by itself.
+    pub pressure: Vec<Hold>,
     /// By host, in the order of the inventory.
     pub hosts: Vec<(String, Acted)>,
     /// What people had done on the hosts themselves, which is ended too.
@@ -80,7 +83,7 @@ impl Order<'_> {
         concerned.map(super::place).collect()
     }
 
-    fn names(&self) -> BTreeSet<String> {
+    pub(super) fn names(&self) -> BTreeSet<String> {
         self.targets.iter().map(|target| target.name.clone()).collect()
     }
 
@@ -106,7 +109,14 @@ impl Order<'_> {
         let hold = document.holds.iter().find(|hold| hold.id == id).cloned().ok_or_else(gone)?;
         let model = Arc::clone(&self.model);
         let ops = move |document: &Document, host: &str| lines(document, host, &id, &model);
-        let hosts = self.act(&ledger, &document, self.places(&hold.scope), ops).await;
+        let places = self.places(&hold.scope);
+        let order: Vec<String> = places.iter().map(|place| place.name.clone()).collect();
+        let barred = order.iter().filter_map(|name| Some((name.clone(), left(&document, name)?)));
+        let mut acted: BTreeMap<String, Acted> = barred.map(|(name, why)| (name, Acted::barred(why))).collect();
+        let places = places.into_iter().filter(|place| !acted.contains_key(&place.name)).collect();
+        acted.extend(self.act(&ledger, &document, places, ops).await);
+        let hosts = order.into_iter().filter_map(|name| acted.remove(&name).map(|done| (name, done)));
+        let hosts: Vec<(String, Acted)> = hosts.collect();
         // What is done is done: if it cannot be noted, the next tick looks itself.
         let noted = note(&ledger, &hosts).await.err();
         Ok(Halted { hold, held, hosts, noted })
@@ -154,11 +164,15 @@ impl Order<'_> {
         };
         let acted: BTreeMap<String, Acted> = self.act(&ledger, &document, places, ops).await.into_iter().collect();
         // What is done is done, as with a halt.
-        let noted = record(&ledger, &self.model, &seen, &acted, &BTreeMap::new(), &ids, false).await.err();
-        stopped.extend(acted);
+        let noted = Noted { seen: &seen, acted, ids, ..Noted::default() };
+        let written = record(&ledger, &self.model, &noted).await.err();
+        stopped.extend(noted.acted);
+        let auto = |place: &Place| automatic(&document, &self.model, &place.name, None);
+        let mut pressure: Vec<Hold> = self.places(scope).iter().flat_map(auto).collect();
+        pressure.retain(|hold| hold.scope.meets(scope, |agent| self.model.is_supervisor(agent)));
         let hosts = self.places(scope).into_iter();
         let hosts = hosts.filter_map(|place| stopped.remove(&place.name).map(|acted| (place.name, acted))).collect();
-        Ok(Lifted { resumed, hosts, events, noted })
+        Ok(Lifted { resumed, pressure, hosts, events, noted: written })
     }
 
     /// One sample of each of the hosts of that name, in the order of the inventory. Connections to those that show a
@@ -193,7 +207,10 @@ impl Order<'_> {
             samples.iter().filter_map(|sample| Some((sample.host.clone(), sample.host_id.clone()?))).collect();
         let (mut seen, mut stopped) = (Vec::new(), BTreeMap::new());
         for sample in samples {
-            let Some(place) = places.get(&sample.host) else { continue };
+            // On a host that was left there is nothing of ours to lift.
+            let Some(place) = places.get(&sample.host).filter(|place| left(document, &place.name).is_none()) else {
+                continue;
+            };
             let why = match &sample.found {
                 None => Stopped::Silent(sample.missing.unwrap_or_else(|| "it does not tell what is held".to_owned())),
                 Some(found) => match barred(document, &self.names(), &ids, &sample.host, &sample) {
@@ -226,7 +243,7 @@ impl Order<'_> {
             let twin = twins.get(&place.name).cloned();
             async move {
                 let acted = match twin {
-                    Some(why) => Acted { stopped: Some(Stopped::Barred(why)), ..Acted::default() },
+                    Some(why) => Acted::barred(why),
                     None => hand.act(&ledger, &place, |document| ops(document, &place.name)).await,
                 };
                 let _ = send.send((place.name, acted));
@@ -241,8 +258,11 @@ impl Order<'_> {
     }
 }
 
-/// The lines that stand for one hold on a host; none once it is over.
+/// What stands for one hold on a host; nothing once it is over, or the host was left.
 fn lines(document: &Document, host: &str, id: &str, model: &Model) -> Vec<Op> {
+    if left(document, host).is_some() {
+        return Vec::new();
+    }
     let own: Vec<Hold> = document.holds.iter().filter(|hold| hold.id == id).cloned().collect();
     let wanted = Wanted::on(host, &own, model);
     let epoch = document.lease.epoch;
@@ -252,7 +272,15 @@ fn lines(document: &Document, host: &str, id: &str, model: &Model) -> Vec<Op> {
         .flat_map(|(file, holds)| holds.into_iter().map(move |one| (file.clone(), hold::line(one, epoch))))
         .collect();
     let hide: Vec<String> = wanted.hidden.into_iter().collect();
-    if add.is_empty() && hide.is_empty() { Vec::new() } else { vec![Op::Halt { add, hide }] }
+    let mut ops = Vec::new();
+    if !add.is_empty() || !hide.is_empty() {
+        ops.push(Op::Halt { add, hide });
+    }
+    // Nobody has looked, so no other line is decided about.
+    if !wanted.lines.is_empty() {
+        ops.push(Op::Cron(Edit::Hold { wanted: wanted.lines.into_iter().collect(), ours: Vec::new() }));
+    }
+    ops
 }
 
 /// Writes into the ledger what hosts show now, and who they are: an empty file, all that a full disk took, is then known

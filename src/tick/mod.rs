@@ -2,40 +2,68 @@
 //! own answer is in.
 
 pub mod adopt;
+pub mod backlog;
+pub mod ci;
+pub mod claims;
+pub mod coming;
 mod controller;
 pub mod deadline;
 pub mod decide;
+pub mod drive;
+pub mod follow;
+mod gc;
 pub mod hand;
 pub mod holds;
+pub mod jobs;
+pub mod launch;
 pub mod lead;
 pub mod lock;
+pub mod logs;
 pub mod manual;
+pub mod merge;
 pub mod observe;
+pub mod pending;
+pub mod practices;
+pub mod pressure;
 mod process;
 mod progress;
 mod refusals;
+mod repos;
+pub mod reserve;
+mod round;
+pub mod secrets;
 mod seen;
+pub mod stop;
+mod turn;
+pub mod words;
 
-use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tracing::{debug, info};
+use tracing::debug;
 
+use self::backlog::{Due, Repos, Work};
 pub use self::decide::{Decided, UNKNOWN};
-use self::hand::{Hand, Place};
+use self::hand::Place;
 pub use self::holds::Action;
-use self::holds::Holds;
+use self::jobs::Jobs;
 use self::lock::Lock;
-use self::observe::{Answer, Barred, Bounds, Seen, Target, sweep};
+use self::logs::Logs;
+use self::observe::{Answer, Bounds, Seen, Target, sweep};
+use self::pending::Pending;
 pub use self::progress::Progress;
 pub use self::refusals::Waits;
+use self::reserve::Reserve;
+use self::round::Round;
+pub use self::seen::left;
 use crate::error::{Error, Result};
 use crate::inventory::policy::Policy;
 use crate::inventory::settings::Guard;
-use crate::journal::{Batch, Event, HostRecord, Journal, Refusal, TickRecord};
+use crate::journal::{Event, TickRecord};
 use crate::policy::hold::{Hold, Model};
+use crate::policy::ladder::Standing;
 use crate::ssh::Fleet;
 
 /// Everything that a tick needs to know.
@@ -52,6 +80,8 @@ pub struct Wake<'a> {
     pub guard: &'a Guard,
     /// The agents, as holds see them.
     pub model: Model,
+    /// The agents, to be launched.
+    pub jobs: Jobs,
     /// The names of all hosts of the inventory, also of those that are not looked at.
     pub names: BTreeSet<String>,
     /// The state directory; it is there already unless `check`.
@@ -64,93 +94,117 @@ pub struct Wake<'a> {
     pub inventory: String,
     /// The bounds of the sweep.
     pub bounds: Bounds,
+    /// How logs are fetched and kept.
+    pub logs: Logs,
+    /// The repos.
+    pub repos: Repos,
+    /// Which of them are asked.
+    pub due: Due,
+    /// Where there is hard pressure, go on looking; none for one look.
+    pub watch: Option<Watch>,
     /// Look and judge, but change nothing: no lock, no journal.
     pub check: bool,
 }
+
+/// How long a tick goes on looking at hosts under hard pressure, until the next one takes over.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch {
+    /// From one look to the next.
+    pub every: Duration,
+    /// No look begins this long after the tick did.
+    pub until: Duration,
+}
+
+/// From this level on a host is looked at more often.
+const URGENT: u8 = 2;
 
 /// What a tick found.
 #[derive(Debug)]
 pub struct Outcome {
     /// The tick itself.
     pub tick: TickRecord,
-    /// Every host, in the order of the targets.
+    /// Every host, in the order of the targets, as it was seen last.
     pub hosts: Vec<Decided>,
     /// What happened, oldest first.
     pub events: Vec<Event>,
     /// What is held by people now.
     pub holds: Vec<Hold>,
+    /// Where each host stands on the ladder now.
+    pub standings: BTreeMap<String, Standing>,
     /// What was done to hosts or, with `check`, is to be done.
     pub actions: Vec<Action>,
-    /// Why the ledger could not be used, if it could not: then nothing was done to any host.
+    /// What there is to do in each repo of which something is known.
+    pub work: BTreeMap<String, Work>,
+    /// Why the ledger could not be used, if it could not: then nothing was loosened on any host.
     pub unled: Option<Error>,
     /// Why the tick could not be written down, if it could not: a full disk must not hide what was seen.
     pub unrecorded: Option<Error>,
 }
 
-/// Runs one tick.
+/// Runs one tick: a look at every host and every repo and, with a watch, more looks at hosts under hard pressure.
 ///
 /// # Errors
 /// Exit 5 when another tick is running; exit 1 when the state directory cannot be used at all.
 pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outcome> {
-    let (began, clock) = (Timestamp::now(), Instant::now());
+    let clock = Instant::now();
+    let reserve = Reserve::of(wake.state);
     let (lock, left) = if wake.check { None } else { Some(Lock::take(wake.state, wake.stuck)?) }.unzip();
-    let mut memory = Memory::open(&wake);
-    let mut events: Vec<Event> = left.flatten().map(|left| left.event()).into_iter().collect();
-    events.extend(memory.aside.take().map(moved_aside));
-
-    let hand = Hand::new(wake.fleet, wake.guard, wake.bounds.command, &wake.by);
-    let mut holds =
-        Holds::open(wake.state, hand, wake.model, wake.names, wake.policy.sample_age.0, &wake.by, wake.check).await;
-
-    info!(hosts = wake.targets.len(), by = wake.by, check = wake.check, "looking at the hosts");
-    let order: HashMap<String, usize> =
-        wake.targets.iter().enumerate().map(|(index, target)| (target.name.clone(), index)).collect();
-    for target in &mut wake.targets {
-        let refusal = memory.refusals.get(&target.name);
-        target.barred = refusal.map(|refusal| Barred { id: refusal.login.clone(), until: refusal.until });
+    let mut left: Vec<Event> = left.flatten().map(|left| left.event()).into_iter().collect();
+    let all = std::mem::take(&mut wake.targets);
+    let mut outcome: Option<Outcome> = None;
+    let mut targets = all.clone();
+    // Where it cannot be written either, it is known here from look to look.
+    let mut pending = Pending::read(wake.state);
+    // Side by side with the hosts: these do not wait for a forge.
+    let backlog = wake.repos.look(&repos::records(wake.state), wake.due, Timestamp::now());
+    loop {
+        let began = Instant::now();
+        let round = Round { wake: &wake, targets, lock: lock.as_ref(), reserve: &reserve, ci: &backlog };
+        let (seen, waits) = round.run(std::mem::take(&mut left), pending, report).await;
+        pending = waits;
+        outcome = Some(match outcome {
+            None => seen,
+            Some(before) => before.then(seen, clock.elapsed()),
+        });
+        let hosts = outcome.iter().flat_map(|outcome| &outcome.hosts);
+        let urgent: BTreeSet<&str> = hosts
+            .filter(|decided| (URGENT..UNKNOWN).contains(&decided.record.level))
+            .map(|decided| decided.record.host.as_str())
+            .collect();
+        let next = wake.watch.filter(|_| !urgent.is_empty()).and_then(|watch| {
+            let wait = watch.every.saturating_sub(began.elapsed());
+            (clock.elapsed() + wait < watch.until).then_some(wait)
+        });
+        let Some(wait) = next else { break };
+        targets = all.iter().filter(|target| urgent.contains(target.name.as_str())).cloned().collect();
+        debug!(hosts = targets.len(), seconds = wait.as_secs_f64(), "looking again at hosts under hard pressure");
+        tokio::time::sleep(wait).await;
     }
-    let places: HashMap<String, Place> =
-        wake.targets.iter().map(|target| (target.name.clone(), place(target))).collect();
-    let mut refusals = Vec::new();
-    let mut hosts = Vec::with_capacity(order.len());
-    let decide_one = |answer: Answer| {
-        let Answer { sample, seconds, login, .. } = answer;
-        lock.iter().for_each(Lock::progress);
-        debug!(host = sample.host, seconds, missing = sample.missing, "answered");
-        let refusal = memory.refusals.get(&sample.host);
-        refusals.extend(refusals::next(refusal, &sample.host, &login, sample.at, wake.waits));
-        let previous = memory.known.get(&sample.host);
-        let decided = decide::decide(previous, wake.policy, sample);
-        let (host, level) = (decided.record.host.clone(), decided.record.level);
-        let needed = places.get(&host).is_some_and(|place| holds.saw(place.clone(), &decided.sample));
-        report(&Progress::Answered { host, level, seconds, verdict: decided.record.verdict.clone() });
-        hosts.push(decided);
-        needed
-    };
-    probe(wake.targets, wake.fleet, wake.bounds, decide_one, report).await;
-    hosts.sort_by_key(|decided| order.get(&decided.sample.host));
-    let kept = holds.close().await;
-
-    events.extend(hosts.iter().flat_map(|decided| decided.events.iter().cloned()));
-    events.extend(kept.events);
-    let tick = TickRecord {
-        began,
-        seconds: clock.elapsed().as_secs_f64(),
-        by: wake.by,
-        inventory: wake.inventory,
-        hosts: hosts.len() as u64,
-        missed: hosts.iter().filter(|decided| decided.record.level == UNKNOWN).count() as u64,
-        controller: controller::usage(),
-    };
+    let mut outcome = outcome.ok_or_else(|| Error::failed("no look was taken"))?;
     lock.iter().for_each(Lock::progress);
-    let unrecorded = match memory.journal {
-        Ok(Some(journal)) => record(journal, &tick, &hosts, &events, refusals).err(),
-        Ok(None) => None,
-        Err(error) => Some(error),
-    };
-    info!(events = events.len(), missed = tick.missed, "the tick is over");
+    repos::finish(&wake, backlog, &mut outcome, clock).await;
     drop(lock);
-    Ok(Outcome { tick, hosts, events, holds: kept.holds, actions: kept.actions, unled: kept.failed, unrecorded })
+    Ok(outcome)
+}
+
+impl Outcome {
+    /// This tick, after one more look at some of its hosts.
+    fn then(mut self, mut later: Outcome, elapsed: Duration) -> Outcome {
+        for decided in later.hosts {
+            if let Some(known) = self.hosts.iter_mut().find(|known| known.sample.host == decided.sample.host) {
+                *known = decided;
+            }
+        }
+        self.events.append(&mut later.events);
+        self.actions.append(&mut later.actions);
+        self.standings.append(&mut later.standings);
+        self.holds = later.holds;
+        self.tick.seconds = elapsed.as_secs_f64();
+        self.tick.controller = later.tick.controller;
+        self.unled = later.unled.or(self.unled);
+        self.unrecorded = later.unrecorded.or(self.unrecorded);
+        self
+    }
 }
 
 /// Looks at every host without judging, recording or locking: what `factory probe` shows. Each answer is told as soon
@@ -176,75 +230,6 @@ pub async fn probe(
     report(&Progress::Ended);
 }
 
-/// What earlier ticks left, and where this one will be written. A journal that cannot be opened, on a full disk say,
-/// must not keep the supervisor from looking: then the tick is told but not recorded.
-struct Memory {
-    /// The journal to write to; none for `--check`.
-    journal: Result<Option<Journal>>,
-    /// Where a damaged journal was moved to.
-    aside: Option<PathBuf>,
-    /// What is known of each host.
-    known: HashMap<String, HostRecord>,
-    /// The logins that were refused.
-    refusals: HashMap<String, Refusal>,
-}
-
-impl Memory {
-    fn open(wake: &Wake<'_>) -> Memory {
-        let opened = match wake.check {
-            true => Ok((None, None)),
-            false => Journal::open(wake.state).map(|(journal, aside)| (Some(journal), aside)),
-        };
-        let (journal, aside) = match opened {
-            Ok((journal, aside)) => (Ok(journal), aside),
-            Err(error) => (Err(error), None),
-        };
-        let read = |journal: &Journal| Ok((journal.hosts()?, journal.refusals()?));
-        let known = match &journal {
-            Ok(Some(journal)) => read(journal),
-            _ => Journal::open_to_read(wake.state).and_then(|old| old.as_ref().map_or(Ok(Default::default()), read)),
-        };
-        match known {
-            Ok((known, refusals)) => Memory {
-                journal,
-                aside,
-                known: known.into_iter().map(|record| (record.host.clone(), record)).collect(),
-                refusals: refusals.into_iter().map(|refusal| (refusal.host.clone(), refusal)).collect(),
-            },
-            // What cannot be read cannot be gone on from; judging starts anew and says so.
-            Err(error) => {
-                Memory { journal: journal.and(Err(error)), aside, known: HashMap::new(), refusals: HashMap::new() }
-            }
-        }
-    }
-}
-
 fn place(target: &Target) -> Place {
     Place { name: target.name.clone(), reach: target.reach.clone(), home: target.request.home.clone() }
-}
-
-fn moved_aside(aside: PathBuf) -> Event {
-    Event {
-        at: Timestamp::now(),
-        host: None,
-        what: "journal".to_owned(),
-        severity: 2,
-        message: format!("the journal was damaged and starts anew; the old one lies in {}", aside.display()),
-    }
-}
-
-fn record(
-    mut journal: Journal,
-    tick: &TickRecord,
-    hosts: &[Decided],
-    events: &[Event],
-    refusals: Vec<Refusal>,
-) -> Result<()> {
-    journal.record(&Batch {
-        tick: tick.clone(),
-        hosts: hosts.iter().map(|decided| decided.record.clone()).collect(),
-        events: events.to_vec(),
-        refusals,
-    })?;
-    journal.prune(tick.began)
 }

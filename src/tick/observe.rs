@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::remote::logs::Fetched;
 use crate::remote::probe::{Program, Request, parse};
 use crate::remote::sample::{Heard, Sample};
 use crate::ssh::exec::{Command, Ended, Output};
 use crate::ssh::{Failed, Fleet, Reach, each};
 use jiff::Timestamp;
 
-/// A probe's answer is a few KiB; more is a host gone mad.
-const MAX_ANSWER: usize = 1 << 20;
+/// A probe's answer without logs is a few KiB, and with all that is known of thousands of runs a MiB; more is a host gone
+/// mad.
+const MAX_ANSWER: usize = 4 << 20;
 
 /// A host to look at.
 #[derive(Clone, Debug)]
@@ -50,6 +52,8 @@ pub struct Bounds {
 pub struct Answer {
     /// The sample, or why there is none.
     pub sample: Sample,
+    /// What came of its logs, where they were asked for.
+    pub logs: Option<Fetched>,
     /// How long it took, in seconds.
     pub seconds: f64,
     /// How the login went.
@@ -90,11 +94,12 @@ pub async fn sweep(targets: Vec<Target>, fleet: &Fleet, bounds: Bounds, mut tell
         async move {
             let _ = send.send(Seen::Asked(target.name.clone()));
             let began = Instant::now();
-            let (sample, login) = match ask(&target, &fleet, bounds.command).await {
-                Ok(sample) => (sample, Login::Fine),
-                Err((why, login)) => (Sample::missing(&target.name, Timestamp::now(), why), login),
+            let ((sample, logs), login) = match ask(&target, &fleet, bounds.command).await {
+                Ok(answer) => (answer, Login::Fine),
+                Err((why, login)) => ((Sample::missing(&target.name, Timestamp::now(), why), None), login),
             };
-            let answer = Answer { sample, seconds: began.elapsed().as_secs_f64(), login, reach: target.reach };
+            let seconds = began.elapsed().as_secs_f64();
+            let answer = Answer { sample, logs, seconds, login, reach: target.reach };
             let _ = send.send(Seen::Answer(Box::new(answer)));
         }
     });
@@ -109,18 +114,29 @@ pub async fn sweep(targets: Vec<Target>, fleet: &Fleet, bounds: Bounds, mut tell
         let why = format!("no answer when the sweep ended after {} s", bounds.sweep.as_secs());
         let sample = Sample::missing(name, Timestamp::now(), why);
         let seconds = bounds.sweep.as_secs_f64();
-        tell(Seen::Answer(Box::new(Answer { sample, seconds, login: Login::Untried, reach })));
+        tell(Seen::Answer(Box::new(Answer { sample, logs: None, seconds, login: Login::Untried, reach })));
     }
 }
 
+/// One more look at one host, without its logs.
+///
+/// # Errors
+/// Why there is no sample.
+pub async fn look(target: &Target, fleet: &Fleet, timeout: Duration) -> Result<Sample, String> {
+    let mut target = target.clone();
+    target.request.logs = None;
+    ask(&target, fleet, timeout).await.map(|(sample, _)| sample).map_err(|(why, _)| why)
+}
+
 /// One look at one host: a sample, or why there is none and how the login went.
-async fn ask(target: &Target, fleet: &Fleet, timeout: Duration) -> Result<Sample, (String, Login)> {
+async fn ask(target: &Target, fleet: &Fleet, timeout: Duration) -> Result<(Sample, Option<Fetched>), (String, Login)> {
     if let Some(why) = still_barred(target, fleet).await {
         return Err((why, Login::Untried));
     }
     let Program { script, stdin } = target.request.program().map_err(|error| (error.to_string(), Login::Untried))?;
     let (sent, began) = (Timestamp::now(), Instant::now());
-    let command = Command { script: &script, stdin, timeout, max_output: MAX_ANSWER };
+    let max_output = MAX_ANSWER + target.request.logs.as_ref().map_or(0, |logs| logs.most());
+    let command = Command { script: &script, stdin, timeout, max_output };
     let output = fleet.run(&target.reach, command).await.map_err(|failed| {
         let login = match &failed {
             Failed::Refused(refused) => Login::Refused(refused.id.clone()),
@@ -142,13 +158,14 @@ async fn still_barred(target: &Target, fleet: &Fleet) -> Option<String> {
 }
 
 /// An answer that ended well and came whole is a sample; anything else is the reason why not.
-fn understand(host: &str, heard: Heard, output: &Output) -> Result<Sample, String> {
+fn understand(host: &str, heard: Heard, output: &Output) -> Result<(Sample, Option<Fetched>), String> {
     if output.ended != Ended::Exited(0) {
         let last = output.last_error_line().map(|line| format!(": {line}")).unwrap_or_default();
         return Err(format!("the probe {}{last}", output.ended));
     }
-    let report = parse(&output.stdout).map_err(|garbled| garbled.to_string())?;
-    Ok(Sample::from_report(host, heard, report))
+    let mut report = parse(&output.stdout).map_err(|garbled| garbled.to_string())?;
+    let logs = report.logs.take();
+    Ok((Sample::from_report(host, heard, report), logs))
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use factory::remote::halt::{HaltFile, HaltLine, Kind};
 pub const FLEET: &str = "f1ee7";
 
 /// The applets that stand for the programs of a system that has BusyBox alone, without a flock of its own.
-const APPLETS: &str = "awk cat cmp cp cut date dd df head id ln mkdir mv od printf readlink rm setsid sh sha256sum sleep \
-                       stat sync tail timeout tr wc";
+const APPLETS: &str = "awk cat chmod chown cmp cp cut date dd df env head id ln mkdir mv od printf readlink rm setsid sh \
+                       sha256sum sleep stat sync tail timeout tr wc";
 
 /// A shell, and the programs that go with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +58,13 @@ pub struct Login {
 impl Login {
     pub fn new(shell: Shell) -> Login {
         let login = Login { dir: tempfile::tempdir().unwrap(), shell, numbers: settings::Guard::default() };
+        let bin = login.dir.path().join("bin");
+        std::fs::create_dir(&bin).unwrap();
+        // The shell of the wrapper and of the reaper.
+        if shell == Shell::Bash {
+            program_file(&bin.join("sh"), "#!/bin/sh\nexec bash --posix \"$@\"\n");
+        }
         if shell == Shell::BusyBox {
-            let bin = login.dir.path().join("bin");
-            std::fs::create_dir(&bin).unwrap();
             let which = Command::new("sh").args(["-c", "command -v busybox; command -v flock"]).output().unwrap();
             let found = String::from_utf8(which.stdout).unwrap();
             let [busybox, flock] = found.lines().collect::<Vec<_>>().try_into().unwrap();
@@ -103,10 +107,10 @@ impl Login {
         let words: Vec<&str> = before.iter().chain(self.shell.words()).copied().collect();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).arg(script).env("HOME", self.dir.path()).current_dir(self.dir.path());
-        if self.shell == Shell::BusyBox {
-            let path = std::env::var("PATH").unwrap();
-            command.env("PATH", format!("{}:{path}", self.dir.path().join("bin").display()));
-        }
+        // By which a program in its PATH knows that the guard itself called it.
+        command.env("GUARD", "1");
+        let path = std::env::var("PATH").unwrap();
+        command.env("PATH", format!("{}:{path}", self.dir.path().join("bin").display()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -294,7 +294,7 @@ fn a_file_is_renamed_away_and_back_and_nothing_of_a_person_is_lost() {
 }
 
 /// A machine's own calls, in a mount namespace of its own.
-fn on(host: &lab::Host, shell: &[&str], call: &Call) -> Answer {
+pub fn on(host: &lab::Host, shell: &[&str], call: &Call) -> Answer {
     let program = factory::remote::guard::program(call, &Default::default()).unwrap();
     let mut command = host.command(shell[0]);
     command.args(&shell[1..]).arg(&program.script);

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::halt::{held, in_order, names, text, tree, two, words};
 use crate::order;
-use crate::support::{Ended, Place};
+use crate::support::{CALM, Ended, Place, calm};
 
 #[test]
 fn a_second_fleet_is_refused_and_nothing_of_it_is_done() {
@@ -20,7 +20,7 @@ fn a_second_fleet_is_refused_and_nothing_of_it_is_done() {
     let snapshot = || [order::files(&place.path("one")), order::files(&place.path("two"))];
     let fence = || ["fleet", "epoch"].map(|file| fs::read_to_string(place.path("one").join(file)).unwrap());
     let (before, obeyed) = (snapshot(), fence());
-    place.write("factory.yml", "fleet: other\n");
+    place.write("factory.yml", &calm("fleet: other\n"));
     for args in [["halt", "--host", "one"], ["resume", "--host", "one"]] {
         let refused = place.run(&args).code(1);
         let told = format!("{}{}", refused.stdout, refused.stderr);
@@ -31,7 +31,7 @@ fn a_second_fleet_is_refused_and_nothing_of_it_is_done() {
     assert!(run.stdout.contains("another fleet"), "{}", run.stdout);
     assert_eq!((snapshot(), fence()), (before, obeyed));
     // The first one goes on.
-    place.write("factory.yml", "{}\n");
+    place.write("factory.yml", CALM);
     place.run(&["resume", "--host", "one"]).code(0);
     in_order(&place);
 }
@@ -201,7 +201,7 @@ fn a_machine_that_may_not_lead_halts_by_hand_and_does_no_more() {
     // Nobody listens there.
     let away = "{hosts: {chief: {ansible_connection: ssh, ansible_host: 127.0.0.1, ansible_port: 1}, ";
     place.write("hosts.yml", &hosts.replace("{hosts: {", away));
-    place.write("factory.yml", "candidates: [chief]\n");
+    place.write("factory.yml", &calm("candidates: [chief]\n"));
     let empty = tree(&place);
     let run = place.run(&["run"]).code(5);
     assert!(run.stderr.contains("the candidates are chief"), "{}", run.stderr);
@@ -221,7 +221,7 @@ fn a_machine_that_may_not_lead_halts_by_hand_and_does_no_more() {
     place.run(&["resume", "--host", "one"]).code(4);
     assert_eq!(text(&place, "one", "dev"), line);
     // Who leads finds it.
-    place.write("factory.yml", "{}\n");
+    place.write("factory.yml", CALM);
     place.run(&["run", "-l", "one,two"]).code(0);
     let [hold] = held(&place).try_into().unwrap();
     assert!(hold.reason.as_ref().unwrap().contains("fire"), "{hold:?}");

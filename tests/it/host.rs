@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::halt::{held, in_order, names, two};
-use crate::support::Place;
+use crate::support::{CALM, Place, calm};
 
 fn file(place: &Place, host: &str, name: &str) -> String {
     fs::read_to_string(place.path(host).join(name)).unwrap()
@@ -11,7 +11,7 @@ fn file(place: &Place, host: &str, name: &str) -> String {
 
 /// Another supervisor, with a state of its own, of the same hosts.
 fn other(place: &Place) {
-    place.write("factory.yml", "fleet: other\n");
+    place.write("factory.yml", &calm("fleet: other\n"));
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_host_of_another_fleet_is_ours_once_it_is_adopted_and_refuses_the_old_one() 
     assert_eq!(names(&place, "one"), [""; 0]);
     place.run(&["halt", "--host", "one", "--as", "two"]).code(0);
 
-    place.write("factory.yml", "{}\n");
+    place.write("factory.yml", CALM);
     let refused = place.run(&["resume", "--host", "one", "--as", "two"]).code(1);
     assert!(format!("{}{}", refused.stdout, refused.stderr).contains("another fleet"));
     assert_eq!(names(&place, "one"), ["dev", "review"]);

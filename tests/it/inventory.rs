@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use crate::sshd;
 use crate::support::Place;
+use crate::{repo, sshd};
 
 #[test]
 fn init_writes_an_inventory_that_works_and_never_overwrites() {
@@ -55,7 +55,7 @@ fn one_broken_repo_stands_alone() {
     let place = Place::this_machine();
     place.write(
         "repos.yml",
-        "repos:\n  good: {slug: a/good}\n  bad: {slug: a/bad, brnch: main}\n  lost: {slug: a/lost, hosts: biulders}\n",
+        "defaults: {forge: {kind: forgejo, url: 'http://127.0.0.1:9'}}\nrepos:\n  good: {slug: a/good}\n  bad: {slug: a/bad, brnch: main}\n  lost: {slug: a/lost, hosts: biulders}\n",
     );
     let run = place.run(&["run"]).code(0);
     assert!(run.stdout.contains("this: ") && run.stderr.contains("did you mean `branch`?"), "{}", run.stderr);
@@ -64,7 +64,7 @@ fn one_broken_repo_stands_alone() {
         check["repos"].as_array().unwrap().iter().map(|repo| repo["repo"].as_str().unwrap()).collect();
     assert_eq!(repos, ["good"]);
     let lines: Vec<&Value> = check["problems"].as_array().unwrap().iter().map(|problem| &problem["line"]).collect();
-    assert_eq!(lines, [3, 4], "{check}");
+    assert_eq!(lines, [4, 5], "{check}");
 }
 
 #[test]
@@ -99,9 +99,14 @@ fn passwords_are_refused_and_never_shown_and_lists_go_on() {
 #[test]
 fn tokens_are_looked_for_and_commands_ask_first() {
     let place = Place::this_machine();
+    let forge = repo::server(false, |state| (state.slug, state.token) = ("a/one", b"s3cr3t-value".to_vec()));
     place.write(
         "repos.yml",
-        "repos:\n  one: {slug: a/one, token: {env: ONE_TOKEN}}\n  two: {slug: a/two, token: {command: [touch, ran]}}\n",
+        &format!(
+            "defaults: {{forge: {{kind: forgejo, url: '{}'}}}}\nrepos:\n  one: {{slug: a/one, token: {{env: ONE_TOKEN}}}}\n  \
+             two: {{slug: a/two, token: {{command: [touch, ran]}}}}\n",
+            forge.address
+        ),
     );
     let check = place.run(&["inventory", "check"]).code(1);
     assert!(check.stdout.contains("one: token: the environment variable ONE_TOKEN is not set"), "{}", check.stdout);
@@ -115,7 +120,7 @@ fn tokens_are_looked_for_and_commands_ask_first() {
     let output = place.command(&["inventory", "check"]).env("ONE_TOKEN", "s3cr3t-value").output().unwrap();
     assert!(place.path("inventory/ran").exists(), "allowed, and yet it did not run");
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("token readable") && !text.contains("s3cr3t"), "{text}");
+    assert!(text.contains("dev-bot") && !text.contains("s3cr3t"), "{text}");
     // Any change asks again: the command itself made one.
     let again = place.run(&["inventory", "check"]).code(1);
     assert!(again.stdout.contains("may not run"), "{}", again.stdout);

@@ -2,31 +2,20 @@
 //! is lost.
 
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use factory::policy::hold::Hold;
 
 use super::lab;
 use super::lab_halt::{self, factory, in_order, names, spawn};
+use crate::kill::{CALLS, killed_at, next, strace};
 use crate::order::{self, Files};
-use crate::support::Place;
-
-/// What a controller and a guard on this machine do to files and processes.
-const CALLS: [&str; 7] = [
-    "openat",
-    "write",
-    "pwrite64",
-    "fdatasync,fsync,sync",
-    "unlink,unlinkat",
-    "rename,renameat,renameat2,link,linkat",
-    "execve",
-];
+use crate::support::{CALM, Place, nowhere};
 
 /// One host on this machine, on which a person holds the reviewer, and has touched a file.
 fn place() -> Place {
-    let place = Place::new(&[("factory.yml", "{}\n"), ("repos.yml", "repos: {harb: {slug: a/harb, ci: none}}\n")]);
+    let place =
+        Place::new(&[("factory.yml", CALM), ("repos.yml", &nowhere("repos: {harb: {slug: a/harb, ci: none}}\n"))]);
     let home = place.path("one");
     place.write(
         "hosts.yml",
@@ -57,42 +46,6 @@ fn others(place: &Place, after: &str) -> Vec<Hold> {
         "{after}: {files:?}"
     );
     others
-}
-
-fn strace() -> bool {
-    let there = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
-    let there = there.is_ok_and(|status| status.success());
-    if !there {
-        println!("left out: kills at each system call; needs strace, and leave to use it (sh tests/install-tools.sh)");
-    }
-    there
-}
-
-/// Runs the binary, and kills whichever of its processes comes to its `when`-th call of `calls`. Whether one did.
-fn killed_at(place: &Place, args: &[&str], calls: &str, when: usize) -> bool {
-    let trace = place.path("trace");
-    let inner = place.command(args);
-    let mut command = Command::new("strace");
-    command.args(["-f", "-q", "-e", &format!("trace={calls}")]);
-    command.args(["-e", &format!("inject={calls}:signal=SIGKILL:when={when}"), "-o"]).arg(&trace);
-    command.arg(inner.get_program()).args(args).env_clear().env("HOME", place.path("home"));
-    command.env("PATH", std::env::var_os("PATH").unwrap()).current_dir(place.path(""));
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    let trace = fs::read_to_string(trace).unwrap();
-    let killed = trace.contains("killed by SIGKILL");
-    // Nothing else ends it in an unforeseen way.
-    let code = output.status.code();
-    let ended = output.status.signal().is_some() || code.is_some_and(|code| [0, 1, 4, 5].contains(&code));
-    assert!(ended, "{args:?} {calls} {when}: {output:?}");
-    assert!(killed || code == Some(0), "{args:?} {calls} {when}: {output:?}");
-    killed
-}
-
-/// The points at which it is killed: each of the first, then fewer and fewer; with `CRASH=every` each. Both processes
-/// and calls are counted by strace one by one, so most of what happens lies among the first.
-fn next(when: usize) -> usize {
-    let every = std::env::var_os("CRASH").is_some_and(|crash| crash == "every");
-    if every { when + 1 } else { when + 1 + when / 2 }
 }
 
 /// Kills `args` at all points, each time from the state that `prepare` makes, and looks at what comes of it.

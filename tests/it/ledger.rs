@@ -297,7 +297,7 @@ fn a_row_that_is_no_document_is_damaged_and_a_newer_one_says_so() {
         ("version 0", swapped("\"v\":1", "\"v\":0")),
         ("a version in words", swapped("\"v\":1", "\"v\":\"1\"")),
         ("a fleet that is a number", swapped("\"fleet\":\"", "\"fleet\":7,\"x\":\"")),
-        ("a field that nobody knows", swapped("\"v\":1", "\"v\":1,\"claims\":{}")),
+        ("a field that nobody knows", swapped("\"v\":1", "\"v\":1,\"queues\":{}")),
         ("a field twice", swapped("\"v\":1", "\"v\":1,\"fleet\":\"f\"")),
         ("an epoch below 0", swapped("\"epoch\":1", "\"epoch\":-1")),
         ("epoch 0", swapped("\"epoch\":1", "\"epoch\":0")),

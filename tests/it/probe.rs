@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 /// Outputs of the program, as they came from hosts: by name.
-const FIXTURES: [(&str, &[u8]); 9] = [
+const FIXTURES: [(&str, &[u8]); 10] = [
     ("debian-dash", include_bytes!("fixtures/probe/debian-dash.txt")),
     ("debian-bash", include_bytes!("fixtures/probe/debian-bash.txt")),
     ("busybox", include_bytes!("fixtures/probe/busybox.txt")),
@@ -16,6 +16,7 @@ const FIXTURES: [(&str, &[u8]); 9] = [
     ("disks", include_bytes!("fixtures/probe/disks.txt")),
     ("dead-mount", include_bytes!("fixtures/probe/dead-mount.txt")),
     ("home-in-use", include_bytes!("fixtures/probe/home-in-use.txt")),
+    ("runs", include_bytes!("fixtures/probe/runs.txt")),
 ];
 
 fn sample(report: Report) -> Sample {
@@ -135,8 +136,39 @@ proptest! {
     }
 
     #[test]
-    fn lines_of_any_value_never_panic(key in "(meminfo|df_k|df_i|path|psi_cpu|stat|halt|hold|run|runs|free|epoch|vmstat|loadavg)", value in "[ -~]{0,60}", n in any::<u64>()) {
+    fn lines_of_any_value_never_panic(key in "(meminfo|df_k|df_i|path|psi_cpu|stat|halt|hold|run|runs|free|epoch|vmstat|loadavg|spec|started|over|stop|oom|tree|last|file|matched|running)", value in "[ -~]{0,60}", n in any::<u64>()) {
         let text = format!("begin factory-probe 1\npath 0 /\n{key} {value}\n{key} {n} {value} {n} {n} {n} {n}% /\nend\n");
         let _ = probe::parse(text.as_bytes());
     }
+
+    /// What an agent prints, and what stands in a command line, is one value of one line, whatever it is.
+    #[test]
+    fn no_text_of_an_agent_changes_what_else_is_told(text in "[^\\n]{0,80}", forged in FORGED) {
+        let answer = |text: &str| {
+            let lines = format!(
+                "begin factory-probe 1\nclock_start 1795675355.5\nuptime 10.00 1.00\nrun 20261126-a RUNNING\nruns 1\n\
+                 tree 20261126-a 3 2048 5\nlast 20261126-a/out.log {text}\n\
+                 matched dev 7 5 7 0 2 1024 5 {text}\nrunning dev 1\nclock_end 1795675356.5\nend\n");
+            probe::parse(lines.as_bytes()).unwrap()
+        };
+        for text in [text, forged] {
+            let mut told = answer(&text);
+            for run in told.runs.iter_mut().flatten() {
+                let last = run.last.take().unwrap_or_default();
+                prop_assert!(last.chars().count() <= 200 && !last.chars().any(char::is_control), "{:?}", last);
+            }
+            for one in told.matched.iter_mut().flatten() {
+                let command = std::mem::take(&mut one.command);
+                prop_assert!(command.chars().count() <= 200 && !command.chars().any(char::is_control), "{:?}", command);
+            }
+            let mut plain = answer("x");
+            plain.runs.iter_mut().flatten().for_each(|run| run.last = None);
+            plain.matched.iter_mut().flatten().for_each(|one| one.command.clear());
+            prop_assert_eq!(told, plain);
+        }
+    }
 }
+
+/// Lines of the answer itself.
+const FORGED: &str =
+    "(end|begin factory-probe 1|run 20261126-b DONE 0|runs 0|refused x|tree 20261126-a 9 9 9|\r|\u{85}|\u{2028})";

@@ -8,7 +8,7 @@ use factory::remote::probe::{self, Garbled, Program, Report, Request};
 use factory::ssh::exec;
 
 /// The shells that are installed here, each as the words that run a program text.
-fn shells() -> Vec<Vec<&'static str>> {
+pub fn shells() -> Vec<Vec<&'static str>> {
     let known = [vec!["dash", "-c"], vec!["bash", "-c"], vec!["busybox", "sh", "-c"], vec!["/bin/sh", "-c"]];
     let there = |shell: &Vec<&str>| {
         let works = Command::new(shell[0]).args(&shell[1..]).arg(":").status().is_ok_and(|status| status.success());
@@ -193,7 +193,7 @@ fn a_cut_program_is_no_program() {
     for request in [Request::default(), too_long()] {
         let Program { script, stdin } = request.program().unwrap();
         assert!(stdin.is_empty() == (request == Request::default()));
-        assert!(script.len() < 16 << 10, "it is sent with every probe");
+        assert!(script.len() < 20 << 10, "it is sent with every probe");
         assert!(script.is_ascii());
         let call = script.trim_end().rfind('\n').unwrap() + 1;
         let whole = script.rfind('}').unwrap();
@@ -511,5 +511,98 @@ fn halts_that_lie_elsewhere_are_found_where_they_lie() {
         let active: Vec<String> = sighting.active.iter().map(|(path, state)| format!("{path} {state:?}")).collect();
         let want = [("gone", "Gone"), ("off", "Hidden"), ("on", "Shown")];
         assert_eq!(active, want.map(|(name, state)| format!("{} {state}", at(name))), "{shell:?}");
+    }
+}
+
+/// A `crontab` that lists this table; `None` for none at all.
+fn crontab_in(dir: &Path, table: Option<&str>, says: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(dir.join("bin")).unwrap();
+    let list = dir.join("table");
+    let _ = std::fs::remove_file(&list);
+    table.iter().for_each(|table| std::fs::write(&list, table).unwrap());
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = -l ] || exit 2\n[ -f {0} ] && exec cat {0}\necho {says} >&2\nexit 1\n",
+        list.display()
+    );
+    std::fs::write(dir.join("bin/crontab"), script).unwrap();
+    std::fs::set_permissions(dir.join("bin/crontab"), PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn crontab_lines_are_counted_by_the_rules_of_the_editor() {
+    use factory::remote::crontab::{Mark, look};
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("home").to_str().unwrap().to_owned();
+    let mark = |key: &str, text: &str| Mark { key: key.into(), text: text.into() };
+    let crons = vec![
+        mark("dev", "dev/dev-poll.sh"),
+        mark("dev@harb", "a b"),
+        mark("none", "nothing"),
+        mark("takeover:x", "x.sh"),
+    ];
+    let held = "#factory:dev# 0 * * * * dev/dev-poll.sh\n";
+    let tables = [
+        String::new(),
+        "FACTORY_ROOT=/srv\nPATH=/bin:dev/dev-poll.sh\n*/10 * * * * /srv/dev/dev-poll.sh\n".into(),
+        format!("{held}{held}  5,15 1-3 * jan mon\t$ROOT/dev/dev-poll.sh >> log 2>&1 # a  b\n@reboot dev/dev-poll.sh"),
+        // What only looks like one.
+        "# 0 * * * * dev/dev-poll.sh\n \"x y\" = dev/dev-poll.sh\n'q'=dev/dev-poll.sh\n0 * * * dev/dev-poll.sh\n* * *\n\n\t\n#factory:dev# what dev/dev-poll.sh\n #factory:dev# 0 * * * * y\n#factory:# 0 * * * * y\n".into(),
+        // Blocks, whole and not.
+        format!("# BEGIN factory home\n0 * * * * x.sh\n{held}# END factory home \n-0 * * * * x.sh\n"),
+        format!("# BEGIN factory home\n0 * * * * x.sh\n{held}# END factory away\n1 * * * * x.sh\n"),
+        format!("# END factory home\n0 * * * * x.sh\n# BEGIN factory home\n1 * * * * x.sh\n# BEGIN factory home\n{held}# END factory home\n# BEGIN factory home\n2 * * * * x.sh"),
+        "0 * * * * a b x.sh x.sh\r\n0 * * * * x.sh\n".into(),
+    ];
+    // Each shell, and BusyBox's awk.
+    let path = std::env::var("PATH").unwrap();
+    let bin = format!("{}/bin:{path}", dir.path().display());
+    let mut ways: Vec<(Vec<&str>, String)> = shells().into_iter().map(|shell| (shell, bin.clone())).collect();
+    if let Some(busybox) = path.split(':').map(|dir| Path::new(dir).join("busybox")).find(|path| path.exists()) {
+        std::fs::create_dir_all(dir.path().join("awk")).unwrap();
+        std::os::unix::fs::symlink(busybox, dir.path().join("awk/awk")).unwrap();
+        ways.push((vec!["/bin/sh", "-c"], format!("{}/awk:{bin}", dir.path().display())));
+    }
+    for (shell, path) in ways {
+        for table in &tables {
+            crontab_in(dir.path(), Some(table), "");
+            let request = Request { home: home.clone(), crons: crons.clone(), ..Request::default() };
+            let report = ask(&shell, &request, |command| {
+                command.env("PATH", &path);
+            });
+            let found = report.found.unwrap();
+            let seen = |mark: &Mark| {
+                let one = found.iter().find(|one| one.path.as_ref() == Some(&mark.key)).unwrap();
+                assert_eq!(one.how, "cron");
+                (one.live.unwrap() as usize, one.by.is_some())
+            };
+            let want: Vec<_> = look(table.as_bytes(), &crons).iter().map(|look| (look.live, look.held > 0)).collect();
+            assert_eq!(crons.iter().map(seen).collect::<Vec<_>>(), want, "{shell:?}: {table:?}");
+        }
+        // Held under a key that nobody asked about: of an agent that was held so before.
+        crontab_in(dir.path(), Some("#factory:old@harb# @daily x\n"), "");
+        let there = |says: &str, crons: &[Mark], known: bool| {
+            let request = Request { home: home.clone(), crons: crons.to_vec(), ..Request::default() };
+            let report = ask(&shell, &request, |command| {
+                command.env("PATH", &path);
+            });
+            let keys = report.found.unwrap().into_iter().map(|one| (one.agent, one.repo, one.held));
+            let keys: Vec<_> = keys.collect();
+            assert_eq!(!keys.is_empty(), known, "{shell:?}: {says}: {keys:?}");
+            keys
+        };
+        let keys = there("", &crons[..1], true);
+        assert!(keys.contains(&("old".into(), "harb".into(), true)), "{keys:?}");
+        // Nobody asked, so nobody looks.
+        there("", &[], false);
+        for (says, known) in [
+            ("no crontab for root", true),
+            ("crontab: can\\'t open \\'root\\': No such file or directory", true),
+            ("You \\(x\\) are not allowed to use this program \\(crontab\\)", false),
+            ("crontab: can\\'t open \\'root\\': Permission denied", false),
+        ] {
+            crontab_in(dir.path(), None, says);
+            there(says, &crons, known);
+        }
     }
 }

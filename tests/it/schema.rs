@@ -65,6 +65,8 @@ repos:
     agents: {dev: {needs: {memory: 4GiB}}}
     merge: factory
   other: {slug: a/b, ci: none, token: }
+  acts: {slug: a/c, ci: {kind: actions, workers: 3}}
+  told: {slug: a/d, ci: statuses}
 ";
 
 /// A node as the value that a schema sees.
@@ -149,6 +151,9 @@ fn both_refuse_the_same_mistakes() {
         (Kind::Repos, "repos: {a: {slug: a/b, token: {evn: X}}}\n"),
         (Kind::Repos, "repos: {a: {slug: a/b, ci: off}}\n"),
         (Kind::Repos, "repos: {a: {slug: a/b, ci: {kind: none, url: \"http://h\"}}}\n"),
+        (Kind::Repos, "repos: {a: {slug: a/b, ci: {kind: actions, workers: 0}}}\n"),
+        (Kind::Repos, "repos: {a: {slug: a/b, ci: {kind: actions, token: {env: T}}}}\n"),
+        (Kind::Repos, "repos: {a: {slug: a/b, ci: {kind: statuses, workers: 2}}}\n"),
         (Kind::Repos, "repos: {a: {slug: a/b, env: {1A: x}}}\n"),
         (Kind::Repos, "defaults: {slug: a/b}\n"),
         (Kind::Repos, "defaults: {forge: {kind: forgejo, url: codeberg.org}}\n"),

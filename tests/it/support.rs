@@ -4,6 +4,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+/// Settings by which this machine is never busy: what else it does, other tests say, is no matter of a test's.
+pub const CALM: &str = "policy: {psi_cpu: {enter: {waiting: 100%, load: 1000}}, load: {enter: {soft: 1000, hard: 2000}}, \
+    psi_io: {enter: {soft: 99%, hard: 100%}}, steal: {enter: {soft: 99%, hard: 100%}}}\n";
+
+/// A `factory.yml` with these settings beside the text.
+pub fn calm(text: &str) -> String {
+    format!("{CALM}{text}")
+}
+
+/// A `repos.yml` whose repos are on a forge that nobody answers for: who looks for work there finds out at once.
+pub fn nowhere(text: &str) -> String {
+    format!("{text}defaults: {{forge: {{kind: forgejo, url: 'http://127.0.0.1:9'}}}}\n")
+}
+
 /// A place where the binary runs: an inventory, a home and a state directory that nobody else uses.
 pub struct Place {
     dir: tempfile::TempDir,
@@ -31,7 +45,7 @@ impl Place {
 
     /// One whose inventory is this machine alone.
     pub fn this_machine() -> Place {
-        Place::new(&[("hosts.yml", "all: {hosts: {this: {ansible_connection: local}}}\n"), ("factory.yml", "{}\n")])
+        Place::new(&[("hosts.yml", "all: {hosts: {this: {ansible_connection: local}}}\n"), ("factory.yml", CALM)])
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Place, until};
+use crate::support::{CALM, Place, calm, until};
 
 /// A run whose probes call this for `nproc`, with `$HERE` for the place's directory.
 fn run_with(place: &Place, nproc: &str) -> Command {
@@ -84,7 +84,7 @@ fn unfinished(place: &Place) -> Vec<Value> {
 #[test]
 fn a_tick_that_hangs_is_ended_with_its_probe_and_leaves_nothing_behind() {
     let place = Place::this_machine();
-    place.write("factory.yml", "wake: {deadline: 2s}\n");
+    place.write("factory.yml", &calm("wake: {deadline: 2s}\n"));
     let child = run_with(&place, HANGS).stderr(Stdio::piped()).spawn().unwrap();
     let pid = child.id();
     let output = child.wait_with_output().unwrap();
@@ -95,7 +95,7 @@ fn a_tick_that_hangs_is_ended_with_its_probe_and_leaves_nothing_behind() {
     let probe = hanging_probe(&place);
     until("the end of its probe", || state(probe).is_none().then_some(()));
     // The lock went with it; the next one tells.
-    place.write("factory.yml", "{}\n");
+    place.write("factory.yml", CALM);
     place.run(&["run"]).code(0);
     let recorded = unfinished(&place);
     assert_eq!((recorded.len(), &recorded[0]["what"]), (1, &"cut".into()), "{recorded:?}");
@@ -127,7 +127,7 @@ fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
 fn nobody_reading_what_it_tells_holds_no_tick_up_for_ever() {
     for stderr in [true, false] {
         let place = Place::this_machine();
-        place.write("factory.yml", "wake: {deadline: 2s}\n");
+        place.write("factory.yml", &calm("wake: {deadline: 2s}\n"));
         let (_unread, writer) = full_pipe();
         let inventory = place.path("inventory").display().to_string();
         let mut command = place.command(&["-i", &inventory, "run"]);
@@ -137,7 +137,7 @@ fn nobody_reading_what_it_tells_holds_no_tick_up_for_ever() {
         };
         let mut child = command.spawn().unwrap();
         assert_eq!(ends(&mut child).signal(), Some(6), "stderr: {stderr}");
-        place.write("factory.yml", "{}\n");
+        place.write("factory.yml", CALM);
         place.run(&["run"]).code(0);
     }
 }
@@ -153,7 +153,7 @@ fn a_stopped_tick_keeps_its_lock_while_it_is_young_and_then_loses_it() {
     assert!(busy.stderr.contains(&format!("process {pid} is running a tick")), "{}", busy.stderr);
     assert_eq!(state(child.id()), Some('T'));
 
-    place.write("factory.yml", IMPATIENT);
+    place.write("factory.yml", &calm(IMPATIENT));
     let run = place.run(&["run"]).code(0);
     let told = format!("the tick of process {pid} had made no progress for 1m");
     assert!(run.stderr.contains(&format!("warning: {told}")), "{}", run.stderr);
@@ -173,7 +173,7 @@ fn a_stopped_tick_keeps_its_lock_while_it_is_young_and_then_loses_it() {
 fn of_several_that_find_a_stopped_tick_one_goes_on() {
     let place = Place::this_machine();
     let (mut old, [pid, start, progress]) = stopped(&place);
-    place.write("factory.yml", IMPATIENT);
+    place.write("factory.yml", &calm(IMPATIENT));
     write_lock(&place, [pid, start, progress.saturating_sub(60)]);
     let mut takers: Vec<Child> = Vec::new();
     for _ in 0..4 {
@@ -202,7 +202,7 @@ fn of_several_that_find_a_stopped_tick_one_goes_on() {
 #[test]
 fn whoever_is_not_surely_the_holder_lives() {
     let place = Place::this_machine();
-    place.write("factory.yml", IMPATIENT);
+    place.write("factory.yml", &calm(IMPATIENT));
     fs::create_dir_all(place.state()).unwrap();
     // A process of this user that the file names, down to its start, while somebody else holds the lock.
     let mut innocent = Command::new("sleep").arg("600").spawn().unwrap();
@@ -239,7 +239,7 @@ fn whoever_is_not_surely_the_holder_lives() {
 fn progress_is_noted_as_the_hosts_answer() {
     let place = Place::new(&[
         ("hosts.yml", "all: {hosts: {one: , two: }, vars: {ansible_connection: local}}\n"),
-        ("factory.yml", "{}\n"),
+        ("factory.yml", CALM),
     ]);
     // One of the two answers when it is let go, the other never.
     let script = "mkdir \"$HERE/first\" || exec sleep 600; until [ -e \"$HERE/go\" ]; do sleep 0.1; done; echo 1";

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use factory::remote::logs::{Question, RunAt};
 use factory::remote::probe::{Program, Request};
 use factory::ssh::config::Wanted;
 use factory::ssh::exec::{Command, Ended, Output};
@@ -429,15 +430,21 @@ fn pass_on(mut from: TcpStream, mut into: TcpStream, turn: &Mutex<()>, counting:
     let _ = into.shutdown(Shutdown::Both);
 }
 
+fn at(token: &str) -> RunAt {
+    RunAt { token: token.into(), out: 0, err: 0, done: true }
+}
+
 /// Asks the host by the probe, as a sweep does, and gives the count of the agent `a`, which is known by `text`.
 async fn probe(fleet: &Fleet, wanted: &Wanted, text: &str) -> u64 {
-    let request = Request { matches: vec![("a".into(), text.into())], ..Request::default() };
+    // As a tick asks, logs and all.
+    let logs = Some(Question { runs: vec![at("20260312-a"), at("20260312-b")], ..Question::default() });
+    let request = Request { matches: vec![("a".into(), text.into())], logs, ..Request::default() };
     let Program { script, stdin } = request.program().unwrap();
     let command = Command { script: &script, stdin, timeout: LONG, max_output: 1 << 20 };
     let output = begun(fleet.exec(wanted, command).await);
     assert_eq!(output.ended, Ended::Exited(0));
     let report = factory::remote::probe::parse(&output.stdout).unwrap();
-    assert!(report.uptime_s.is_some() && report.runs.is_some());
+    assert!(report.uptime_s.is_some() && report.runs.is_some() && report.logs.is_some());
     report.running.unwrap()["a"]
 }
 

@@ -18,7 +18,10 @@ for file in $FILES; do mount --bind "$DIR/proc/$file" "/proc/$file"; done
 mount -t tmpfs tmpfs /mnt
 ip link set lo up 2>/dev/null || :
 echo "up $pid"
-exec cat
+# Whoever has lost its parent becomes this one's child, and is buried by its wait.
+exec 3<&0
+cat >/dev/null <&3 &
+wait $!
 "#;
 
 /// One machine of the lab: own mounts, processes, an empty network (loopback only), home directory and `/proc`.
@@ -100,14 +103,27 @@ impl Host {
         self.dir.path().join("home")
     }
 
+    /// What stands before a command to run it inside the host.
+    pub fn entry(&self) -> [&str; 9] {
+        ["nsenter", "--target", &self.pid, "--mount", "--net", "--ipc", "--uts", "--pid", "--"]
+    }
+
     /// A command inside the host, with nothing in its environment but what cron would give.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &self.pid, "--mount", "--net", "--ipc", "--uts", "--pid", "--wd=/", "--"]);
+        command.args(&self.entry()[1..8]).args(["--wd=/", "--"]);
         command.arg(program);
         command.env_clear().env("HOME", self.home()).env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
         command.env("LOGNAME", "root").env("SHELL", "/bin/sh").stdin(Stdio::null());
         command
+    }
+
+    /// Writes a file, as it is.
+    pub fn write(&self, path: &str, text: &[u8]) {
+        let mut child =
+            self.command("sh").args(["-c", "cat >\"$1\"", "sh", path]).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text).unwrap();
+        assert!(child.wait().unwrap().success(), "cannot write {path}");
     }
 
     /// Runs a text in the host's shell.
@@ -130,6 +146,13 @@ impl Host {
     /// Runs the probe on the host and reads its answer.
     pub fn probe(&self, request: &Request) -> Report {
         self.probe_by(self.command("/bin/sh"), request)
+    }
+
+    /// The same under a shell of the host's, by the words that run a program text: `["busybox", "sh", "-c"]`.
+    pub fn probe_under(&self, shell: &[&str], request: &Request) -> Report {
+        let mut command = self.command(shell[0]);
+        command.args(&shell[1..shell.len() - 1]);
+        self.probe_by(command, request)
     }
 
     /// Runs the probe as a user without any rights.

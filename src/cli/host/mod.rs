@@ -37,7 +37,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit> {
 ///
 /// # Errors
 /// Exit 5 on a machine that does not lead.
-fn leader(context: &Context, inventory: &Inventory) -> Result<String> {
+pub(super) fn leader(context: &Context, inventory: &Inventory) -> Result<String> {
     match role(context, inventory)? {
         Role::Leads(me) => Ok(me),
         Role::Visits(candidates) => {
@@ -47,7 +47,7 @@ fn leader(context: &Context, inventory: &Inventory) -> Result<String> {
     }
 }
 
-fn places(hosts: &[&Host]) -> Vec<Place> {
+pub(super) fn places(hosts: &[&Host]) -> Vec<Place> {
     let place =
         |host: &&Host| Place { name: host.name.clone(), reach: super::context::reach(host), home: host.home.clone() };
     hosts.iter().map(place).collect()
@@ -57,7 +57,7 @@ fn places(hosts: &[&Host]) -> Vec<Place> {
 ///
 /// # Errors
 /// Exit 2 when there is nobody to ask, exit 1 when the answer is no.
-fn confirm(question: &str, context: &Context) -> Result<()> {
+pub(super) fn confirm(question: &str, context: &Context) -> Result<()> {
     if context.global.yes {
         return Ok(());
     }

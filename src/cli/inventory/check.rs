@@ -1,5 +1,7 @@
 //! `factory inventory check`: what is wrong, in the files, on the hosts, with the repos.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,27 +10,36 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::super::context::{Context, reach};
 use super::super::global::Form;
-use super::trust::may_run_commands;
+use super::super::repo::{examine, examiner, exits as of_repos};
 use crate::error::{Diagnostic, Diagnostics, Error, Level, Result};
 use crate::exit::Exit;
+use crate::forge::examine::Examined;
 use crate::inventory::Inventory;
 use crate::inventory::cross::shared_logins;
 use crate::inventory::hosts::Host;
-use crate::inventory::secret::Access;
 use crate::inventory::units::Bytes;
+use crate::policy::hold::Model;
+use crate::policy::room::unfit;
+use crate::policy::takeover;
 use crate::remote::check::{Found, parse, script};
+use crate::remote::crontab::Mark;
+use crate::remote::crontab::key::Key;
+use crate::render::repos::{lines, row, table};
 use crate::render::table::{Field, Sheet, count};
 use crate::ssh::exec::{Command, Ended};
 use crate::ssh::{Failed, Fleet, Reach, each};
+use crate::tick::coming::crontabs;
+use crate::tick::hand::Place;
 use crate::tick::observe::Bounds;
+use crate::tick::practices;
 
 /// Looks for what is wrong: in the files, then on every host, then with every repo
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Examples:\n  factory inventory check\n  factory inventory check --offline        the files alone\n  factory inventory check -l beefy-2\n\nEnds with 3 for an error in the files, 1 for something that a host or a repo lacks, 4 for a host that\nwas not reached."
+    after_help = "Examples:\n  factory inventory check\n  factory inventory check --offline        the files alone\n  factory inventory check -l beefy-2\n\nOf every repo it shows what `factory repo check` compares.\n\nEnds with 3 for an error in the files or an agent that fits on none of its hosts, 1 for something that a host or a repo lacks, 4 for a host, a\nforge or a CI that was not reached."
 )]
 pub(in crate::cli) struct Args {
-    /// The files alone: touch no host and read no secret
+    /// The files alone: touch no host and no forge, read no secret
     #[arg(long)]
     offline: bool,
 }
@@ -46,9 +57,12 @@ struct Row {
     halt_dir: Option<String>,
     disk: Option<String>,
     problems: Vec<Problem>,
+    /// Its main memory, in bytes.
+    #[serde(skip)]
+    memory: Option<u64>,
 }
 
-/// One thing that is wrong with a host or a repo.
+/// One thing that is wrong with a host.
 #[derive(Debug, Serialize)]
 struct Problem {
     fatal: bool,
@@ -56,45 +70,59 @@ struct Problem {
     help: String,
 }
 
-/// A repo and whether its token can be read.
-#[derive(Debug, Serialize)]
-struct Repo {
-    repo: String,
-    slug: String,
-    tokens: String,
-    problems: Vec<Problem>,
-}
-
 pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     let location = context.locate()?;
     let mut problems = Diagnostics::default();
     let inventory = Inventory::load(location, &mut problems);
-    let mut exits = vec![if problems.has_errors() { Exit::Inventory } else { Exit::Ok }];
+    let mut exits = Vec::new();
     let (mut rows, mut repos) = (Vec::new(), Vec::new());
     problems.extend(inventory.iter().flat_map(shared_logins));
+    problems.extend(inventory.iter().flat_map(practices::check));
     if let Some(inventory) = inventory.as_ref().filter(|_| !args.offline) {
         let fleet = context.fleet(&inventory.settings).await?;
-        rows = hosts(&context.hosts(inventory)?, &fleet, context.bounds(&inventory.settings)).await;
+        let taken = Model::of(&inventory.settings, &inventory.repos).taken().to_vec();
+        rows = hosts(&context.hosts(inventory)?, &fleet, context.bounds(&inventory.settings), taken).await;
         fleet.close().await;
-        repos = check_repos(inventory, context)?;
-        let lacks = rows.iter().flat_map(|row| &row.problems).chain(repos.iter().flat_map(|repo| &repo.problems));
+        problems.extend(too_large(inventory, &rows));
+        repos = examine(&examiner(inventory, context), &inventory.repos.repos, context).await;
+        let lacks = rows.iter().flat_map(|row| &row.problems);
         exits.extend(lacks.filter(|problem| problem.fatal).map(|_| Exit::Failed));
+        exits.extend(of_repos(&repos));
         exits.extend(rows.iter().filter(|row| row.reach.is_none()).map(|_| Exit::Unreachable));
     }
+    exits.push(if problems.has_errors() { Exit::Inventory } else { Exit::Ok });
     show(inventory.as_ref(), &problems, &rows, &repos, context);
     Ok(Exit::worst(exits))
 }
 
+/// Agents whose `needs.memory` no host of theirs has, as far as the hosts said what they have.
+fn too_large(inventory: &Inventory, rows: &[Row]) -> Vec<Diagnostic> {
+    let totals: BTreeMap<String, u64> = rows.iter().filter_map(|row| Some((row.host.clone(), row.memory?))).collect();
+    let told = unfit(inventory, &totals).into_iter().map(|unfit| {
+        let problem = Diagnostic::error(unfit.to_string())
+            .help("lower its `needs.memory`, or give it a larger host: as it is, it is never launched");
+        match inventory.repos.get(&unfit.repo) {
+            Some(repo) => problem.at(&repo.place.source, repo.place.span),
+            None => problem,
+        }
+    });
+    told.collect()
+}
+
 /// Looks at all hosts at once, as many as `--forks` allows.
-async fn hosts(hosts: &[&Host], fleet: &Fleet, bounds: Bounds) -> Vec<Row> {
+async fn hosts(hosts: &[&Host], fleet: &Fleet, bounds: Bounds, taken: Vec<Mark>) -> Vec<Row> {
     let ways = hosts.iter().enumerate().map(|(index, host)| (index, host.name.clone(), host.home.clone(), reach(host)));
     let (send, mut receive) = unbounded_channel();
-    let fleet = fleet.clone();
+    let (fleet, taken) = (fleet.clone(), Arc::new(taken));
     let _tasks = each(ways.collect(), bounds.forks, move |(index, host, home, reach)| {
-        let (fleet, send) = (fleet.clone(), send.clone());
+        let (fleet, send, taken) = (fleet.clone(), send.clone(), Arc::clone(&taken));
         async move {
             let mut row = Row { host, ..Row::default() };
             look(&mut row, &reach, &home, &fleet, bounds.command).await;
+            if row.login.is_some() && row.crontab.as_deref() == Some("ok") && !taken.is_empty() {
+                let place = Place { name: row.host.clone(), reach: reach.clone(), home };
+                still_started(&mut row, &fleet, &place, bounds.command, &taken).await;
+            }
             fleet.release(&reach);
             let _ = send.send((index, row));
         }
@@ -157,6 +185,21 @@ async fn look(row: &mut Row, reach: &Reach, home: &str, fleet: &Fleet, timeout: 
     }
 }
 
+/// Tells of crontab lines that start what is ours to start. What cannot be read was told before.
+async fn still_started(row: &mut Row, fleet: &Fleet, place: &Place, timeout: Duration, taken: &[Mark]) {
+    let Ok(seen) = crontabs(fleet, place, None, timeout).await else { return };
+    let agents: BTreeSet<&str> = taken.iter().map(|mark| Key::of(&mark.key).agent).collect();
+    for agent in agents {
+        let lines = takeover::still_started(&seen.tables, taken, agent);
+        if let Some(first) = lines.first() {
+            let more = if lines.len() > 1 { format!(" and {} more", lines.len() - 1) } else { String::new() };
+            let message = format!("its crontab starts `{agent}`, which is factory's to start: {first}{more}");
+            let help = format!("`factory takeover {}` disables it; or write `start: cron`", row.host);
+            row.lacks(false, message, help);
+        }
+    }
+}
+
 /// Where a host is, as the ssh configuration has it.
 async fn address(fleet: &Fleet, reach: &Reach) -> Option<String> {
     match reach {
@@ -174,43 +217,18 @@ fn fill(row: &mut Row, found: &Found, now: i64) {
     row.tools = Some(if missing == 0 { "ok".to_owned() } else { format!("{missing} missing") });
     row.crontab = found.crontab.as_ref().map(yes);
     row.halt_dir = found.halt.as_ref().map(yes);
+    row.memory = found.mem_total_kib.and_then(|kib| kib.checked_mul(1024));
     row.disk = found.home_free_kib.map(|kib| format!("{} free", Bytes(kib << 10)));
     for lack in found.lacks(now) {
         row.lacks(lack.fatal, lack.message, lack.help);
     }
 }
 
-/// Whether each repo's tokens can be read; what the forge says of them comes with the forge.
-fn check_repos(inventory: &Inventory, context: &Context) -> Result<Vec<Repo>> {
-    let access = Access {
-        dir: inventory.location.dir.clone(),
-        commands: may_run_commands(&inventory.location, context)?,
-        time_limit: context.bounds(&inventory.settings).command,
-    };
-    let check = |repo: &crate::inventory::repos::Repo| {
-        let mut problems = Vec::new();
-        let mut tokens = Vec::new();
-        for (what, secret) in [("token", &repo.token), ("review_token", &repo.review_token)] {
-            let Some(secret) = secret else { continue };
-            match secret.resolve(&access) {
-                Ok(_) => tokens.push(format!("{what} readable")),
-                Err(error) => {
-                    tokens.push(format!("{what} missing"));
-                    let help = error.advice().unwrap_or_default().to_owned();
-                    problems.push(Problem { fatal: true, message: format!("{what}: {error}"), help });
-                }
-            }
-        }
-        let tokens = if tokens.is_empty() { "none".to_owned() } else { tokens.join(", ") };
-        Repo { repo: repo.name.clone(), slug: repo.slug.clone(), tokens, problems }
-    };
-    Ok(inventory.repos.repos.iter().map(check).collect())
-}
-
-fn show(inventory: Option<&Inventory>, problems: &Diagnostics, rows: &[Row], repos: &[Repo], context: &Context) {
+fn show(inventory: Option<&Inventory>, problems: &Diagnostics, rows: &[Row], repos: &[Examined], context: &Context) {
     let ui = &context.ui;
     if ui.form != Form::Text {
         let problems: Vec<serde_json::Value> = problems.iter().map(problem_json).collect();
+        let repos: Vec<serde_json::Value> = repos.iter().map(row).collect();
         let found =
             serde_json::json!({ "usable": inventory.is_some(), "problems": problems, "hosts": rows, "repos": repos });
         ui.object("inventory-check", &found);
@@ -230,19 +248,13 @@ fn show(inventory: Option<&Inventory>, problems: &Diagnostics, rows: &[Row], rep
         }
         ui.print(&sheet.to_string());
     }
-    if !repos.is_empty() {
-        let mut sheet = Sheet::new(ui.out, &["REPO", "SLUG", "TOKENS"]);
-        for repo in repos {
-            sheet.row([Field::text(&repo.repo), Field::text(&repo.slug), Field::text(&repo.tokens)]);
-        }
-        ui.print(&sheet.to_string());
-    }
+    ui.print_some(&table(repos, ui.out));
     let told = rows.iter().flat_map(|row| row.problems.iter().map(|problem| (&row.host, problem)));
-    let told = told.chain(repos.iter().flat_map(|repo| repo.problems.iter().map(|problem| (&repo.repo, problem))));
     for (name, problem) in told {
         ui.print(&crate::render::table::plain(&format!("{name}: {}", problem.message)));
         ui.print(&crate::render::table::plain(&format!("  help: {}", problem.help)));
     }
+    repos.iter().for_each(|repo| ui.print_some(&lines(repo)));
     summary(inventory, problems, context);
 }
 

@@ -5,6 +5,7 @@ mod list;
 mod schema;
 mod trust;
 
+pub(super) use self::trust::may_run_commands;
 use super::context::Context;
 use crate::error::Result;
 use crate::exit::Exit;

@@ -9,7 +9,7 @@ enum Part {
 }
 
 /// A compiled pattern.
-pub(super) struct Glob(Vec<Part>);
+pub(crate) struct Glob(Vec<Part>);
 
 impl Glob {
     /// Every text is a pattern: a `[` without its `]` stands for itself.

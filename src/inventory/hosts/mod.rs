@@ -7,7 +7,7 @@ mod address;
 mod check;
 mod document;
 mod files;
-mod glob;
+pub(crate) mod glob;
 mod graph;
 mod groups;
 mod host;

@@ -67,8 +67,8 @@ pub struct RepoKeys {
     #[serde(default, deserialize_with = "name::map")]
     #[schemars(with = "BTreeMap<name::Name, AgentKeys>")]
     pub agents: BTreeMap<String, AgentKeys>,
-    /// Who merges approved green pulls: `agents`, or `factory` while a halt in a crontab also stops the merges of the
-    /// script there. Default `agents`.
+    /// Who merges approved green pulls: `agents`, by their own scripts, or `factory`, with each tick, also while a halt in
+    /// a crontab stops the script there. Default `agents`.
     #[serde(default)]
     pub merge: Merge,
 }
@@ -187,6 +187,16 @@ pub enum Ci {
         /// An access token. Default: none, so only what it shows to everybody.
         token: Option<SecretRef>,
     },
+    /// Forgejo Actions, on the forge of the repo (Forgejo 12 or newer), asked with its `token`: the statuses of the head
+    /// commit decide, and what waits is read too.
+    Actions {
+        /// How many runs of workflows go on at once.
+        #[serde(default = "one", deserialize_with = "words::at_least_one")]
+        #[schemars(range(min = 1))]
+        workers: u32,
+    },
+    /// Anything that sets commit statuses on the forge: those of the head commit decide. What waits is not known.
+    Statuses,
 }
 
 fn one() -> u32 {
@@ -208,9 +218,9 @@ fn repo_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> 
 pub struct Protection {
     /// How many approvals a pull needs. Default: left as it is.
     pub required_approvals: Option<u32>,
-    /// The status checks that must pass; `*` matches any text. Default: left as they are.
+    /// The status checks that must pass; `*` matches any text; an empty list is none at all. Default: left as they are.
     pub status_checks: Option<Vec<String>>,
-    /// The accounts that may merge. Default: left as they are.
+    /// The accounts that may merge; an empty list is whoever may write. Default: left as they are.
     pub merge_whitelist: Option<Vec<String>>,
 }
 
@@ -230,7 +240,7 @@ pub enum Merge {
 pub struct EnvKey(pub String);
 
 /// Variables that runs get from us.
-const RESERVED: [&str; 3] = ["FACTORY_HOME", "FACTORY_PRACTICES", "FACTORY_RUN"];
+pub const RESERVED: [&str; 3] = ["FACTORY_HOME", "FACTORY_PRACTICES", "FACTORY_RUN"];
 
 impl<'de> Deserialize<'de> for EnvKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-pub use keys::{Ci, EnvKey, EnvValue, Forge, Labels, Merge, PlainText, Protection, RepoKeys, ReposFile, Slug};
+pub use keys::{
+    Ci, EnvKey, EnvValue, Forge, Labels, Merge, PlainText, Protection, RESERVED, RepoKeys, ReposFile, Slug,
+};
 
 use super::agents::{Agent, AgentKeys};
 use super::de::{self, Document};

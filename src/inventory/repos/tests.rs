@@ -87,6 +87,24 @@ repos:
 }
 
 #[test]
+fn each_kind_of_ci_is_read_and_takes_nothing_of_another() {
+    let (repos, problems) = parse(
+        "defaults: {ci: {kind: woodpecker, url: http://ci.test, repo_id: 1, workers: 4}}
+repos:
+  a: {slug: x/a, ci: {kind: actions}}
+  b: {slug: x/b, ci: {kind: actions, workers: 3}}
+  c: {slug: x/c, ci: actions}
+  d: {slug: x/d, ci: statuses}
+  e: {slug: x/e, ci: {kind: statuses}}
+",
+    );
+    assert_eq!(problems, []);
+    let kinds: Vec<Ci> = repos.repos.into_iter().map(|repo| repo.ci).collect();
+    let actions = |workers| Ci::Actions { workers };
+    assert_eq!(kinds, [actions(1), actions(3), actions(1), Ci::Statuses, Ci::Statuses]);
+}
+
+#[test]
 fn a_mistake_in_the_defaults_is_told_once_and_breaks_whom_it_reaches() {
     let (repos, problems) = parse(
         "defaults: {forge: {kind: forgejo, url: codeberg}, ci: {kind: woodpecker}}\nrepos:\n  a: {slug: x/a, ci: none}\n  b: {slug: x/b, ci: none}\n  c: {slug: x/c, ci: none, forge: {url: http://h}}\n",

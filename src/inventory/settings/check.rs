@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{FactoryFile, Lease, Ledger};
 use crate::error::{Diagnostic, SourceFile};
-use crate::inventory::agents::{self, Agent, AgentKeys, Start, Work};
+use crate::inventory::agents::{self, Agent, AgentKeys, Halt, Start, Work};
 use crate::inventory::de::{Document, list, near, sentence, span_below};
 use crate::inventory::units::{Bytes, Span};
 use crate::inventory::yaml::{Node, Value};
@@ -122,6 +122,15 @@ impl Check<'_> {
         {
             let help = "write a longer part of its command line: a short text also finds what people run";
             self.error(&at("match"), format!("`{text}` is shorter than 4 characters"), help);
+        }
+        if let Some(Halt::Cron(text)) = &keys.halt {
+            let path = inner("halt", "cron");
+            if text.contains(['\n', '\0']) {
+                self.error(&path, "a crontab line holds no line break", "write a text that stands in one line of it");
+            } else if text.trim().chars().count() < 4 {
+                let help = "write a longer part of the line: a hold disables every line that holds the text";
+                self.warning(&path, format!("`{text}` is shorter than 4 characters"), help);
+            }
         }
         if let Some(account) = &keys.account {
             let make = format!("add it to factory.yml: `accounts: {{{account}: {{max_runs: 1}}}}`");
@@ -305,6 +314,12 @@ fn ssh_and_alerts(check: &mut Check<'_>, file: &FactoryFile) {
         [("connect", ssh.connect), ("command", ssh.command), ("keepalive", ssh.keepalive), ("sweep", ssh.sweep)]
     {
         positive(check, &["ssh", key], value);
+    }
+    let forges = &file.forges;
+    check.ordered((&["forges", "connect"], forges.connect), (&["forges", "call"], forges.call));
+    check.ordered((&["forges", "call"], forges.call), (&["forges", "look"], forges.look));
+    for (key, value) in [("connect", forges.connect), ("settled", forges.settled), ("facts", forges.facts)] {
+        positive(check, &["forges", key], value);
     }
     for (key, value) in [("keepalive_misses", ssh.keepalive_misses), ("logins", ssh.logins), ("channels", ssh.channels)]
     {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use alerts::{Alerts, Heartbeat, Sink};
 pub(crate) use check::Check;
 pub use ledger::{Lease, LeaseKeys, Ledger};
-pub use timing::{Guard, Ssh, Wake, WakeMode};
+pub use timing::{Forges, Guard, Logs, Ssh, Wake, WakeMode};
 
 use super::agents::{self, Agent, AgentKeys};
 use super::de::{self, Document, words};
@@ -84,9 +84,15 @@ pub struct FactoryFile {
     /// Connections to hosts.
     #[serde(default)]
     pub ssh: Ssh,
+    /// Calls to forges and CI servers.
+    #[serde(default)]
+    pub forges: Forges,
     /// What changes a host.
     #[serde(default)]
     pub guard: Guard,
+    /// The logs that are kept here.
+    #[serde(default)]
+    pub logs: Logs,
     /// The lease of the leader.
     #[serde(default)]
     pub lease: LeaseKeys,
@@ -117,8 +123,12 @@ pub struct Settings {
     pub alerts: Alerts,
     /// Connections to hosts.
     pub ssh: Ssh,
+    /// Calls to forges and CI servers.
+    pub forges: Forges,
     /// What changes a host.
     pub guard: Guard,
+    /// The logs that are kept here.
+    pub logs: Logs,
     /// The lease of the leader, its defaults by the kind of ledger.
     pub lease: Lease,
 }
@@ -202,7 +212,9 @@ impl Settings {
             ledger: file.ledger,
             alerts: file.alerts,
             ssh: file.ssh,
+            forges: file.forges,
             guard: file.guard,
+            logs: file.logs,
         }
     }
 }

@@ -110,3 +110,17 @@ fn every_problem_is_told_once() {
     let lines: Vec<usize> = problems.iter().map(|problem| problem.place.as_ref().unwrap().span.line).collect();
     assert_eq!(lines, [1, 3, 3, 3, 4, 5, 5], "{problems:#?}");
 }
+
+#[test]
+fn a_text_of_crontab_lines_is_long_enough_to_mean_one_agent_s() {
+    let of = |text: &str| {
+        let (_, whole, problems) =
+            parse(&format!("agents: {{dev: {{start: cron, match: dev-agent.sh, halt: {{cron: {text}}}}}}}\n"));
+        (whole, problems.iter().map(|problem| problem.message.clone()).collect::<Vec<_>>().join("; "))
+    };
+    assert_eq!(of("dev/dev-poll.sh"), (true, String::new()));
+    let (whole, told) = of("dev");
+    assert!(whole && told.contains("`agents.dev.halt.cron`: `dev` is shorter than 4 characters"), "{told}");
+    let (whole, told) = of("\"dev\\npoll\"");
+    assert!(!whole && told.contains("no line break"), "{told}");
+}

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::seconds;
+use crate::inventory::de::words;
 use crate::inventory::units::{Bytes, Percent, Span};
 
 /// How the next wake comes about.
@@ -29,9 +30,10 @@ pub struct Wake {
     pub min: Span,
     /// The longest.
     pub max: Span,
-    /// How long between two looks at the hosts while one of them is busy or in trouble.
+    /// How long between two looks at the hosts while one of them is busy or in trouble. `run --if-due` goes on looking
+    /// at hosts in trouble for three quarters of it.
     pub watch: Span,
-    /// The same at severity 2 and above, without a break.
+    /// How long between two looks of `run --if-due` at a host at level hard or crit.
     pub watch_urgent: Span,
     /// A due time up to this far ahead is due.
     pub early: Span,
@@ -92,6 +94,56 @@ impl Default for Wake {
     }
 }
 
+/// Calls to forges and CI servers. Each server has one budget, over all repos on it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Forges {
+    /// How long making a connection may take, with TLS.
+    pub connect: Span,
+    /// How long a call may take with its whole answer.
+    pub call: Span,
+    /// How long a look at all repos may take; who has not answered by then is unknown.
+    pub look: Span,
+    /// How many calls a server gets at once.
+    #[serde(deserialize_with = "words::at_least_one")]
+    #[schemars(range(min = 1))]
+    pub at_once: u32,
+    /// How many calls a second it gets ...
+    #[serde(deserialize_with = "words::at_least_one")]
+    #[schemars(range(min = 1))]
+    pub rate: u32,
+    /// ... and how many may follow each other at once after a pause.
+    #[serde(deserialize_with = "words::at_least_one")]
+    #[schemars(range(min = 1))]
+    pub burst: u32,
+    /// How long the accounts, the default branch and the protection of a repo are taken for what they were.
+    pub settled: Span,
+    /// How long one may be silent, with what was decided standing, until that is an alert.
+    pub silent: Span,
+    /// How long after a claim of an issue was read back it is read once more: of two who write at once each reads its own.
+    pub claimed: Span,
+    /// How long an open issue of a repo that is not in the inventory, on which one of ours depends, is taken for open; a
+    /// status of a commit that is not what it should be for half of it.
+    pub facts: Span,
+}
+
+impl Default for Forges {
+    fn default() -> Self {
+        Forges {
+            connect: seconds(10),
+            call: seconds(30),
+            look: seconds(45),
+            at_once: 6,
+            rate: 10,
+            burst: 100,
+            settled: seconds(3600),
+            silent: seconds(600),
+            claimed: seconds(2),
+            facts: seconds(600),
+        }
+    }
+}
+
 /// Connections to hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -118,9 +170,9 @@ pub struct Ssh {
     pub refused_max: Span,
     /// The longest command that is sent; more goes by stdin.
     pub max_command: Bytes,
-    /// How much of one run's log is fetched at a tick ...
+    /// How much of one run's log is fetched at a tick, at least 128KiB ...
     pub log_run: Bytes,
-    /// ... and how much of all logs of a host.
+    /// ... and how much of all logs of a host, at least twice as much.
     pub log_host: Bytes,
 }
 
@@ -191,5 +243,21 @@ impl Default for Guard {
             cron_daily: days(30),
             cron_lines: 10_000,
         }
+    }
+}
+
+/// The logs of runs and agents that are kept on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logs {
+    /// How long after it was fetched a part of a log is kept.
+    pub keep: Span,
+    /// How much is kept of all logs; beyond it the oldest parts go first.
+    pub size: Bytes,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Logs { keep: seconds(14 * 86400), size: Bytes(256 << 20) }
     }
 }

@@ -1,6 +1,7 @@
 //! Manual holds: what a person told to stand still, until when, and what lifts it.
 
 mod algebra;
+mod auto;
 mod person;
 mod plan;
 mod scope;
@@ -12,14 +13,17 @@ mod wanted;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::remote::halt::Kind;
+
 pub use algebra::{Held, Resumed, Wish, expire, hold, resume};
+pub use auto::{CI, LADDER, auto, by_ci, ids, ladder_class};
 pub use person::Person;
 pub use plan::{Note, Plan, insist, key, line, plan};
 pub use scope::{Pick, Scope};
-pub use sighting::{Active, Sighting};
+pub use sighting::{Active, Lines, Sighting};
 pub use wanted::{Means, Model, Unit, Wanted};
 
-/// A manual hold.
+/// A hold: a person's, or one that [`auto`] makes of a rung.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hold {
@@ -43,6 +47,13 @@ pub struct Hold {
     /// It is over. The record stays for as long as a host may still show it, so that nobody takes it for a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
+}
+
+impl Hold {
+    /// Who decided it: the ids of the ladder are its own, those of people are digits.
+    pub fn kind(&self) -> Kind {
+        if ids().any(|id| id == self.id) { Kind::Auto } else { Kind::Manual }
+    }
 }
 
 /// When a hold ends by itself: when the wall clock and the time that machines were up both say so.

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::person::{Person, scope_by, scope_of};
 use super::sighting::{Active, Sighting};
 use super::wanted::{Means, Model, Wanted};
-use super::{Ended, Hold};
+use super::{Ended, Hold, ids};
+use crate::remote::crontab::Edit;
+use crate::remote::crontab::key::Key;
 use crate::remote::guard::{Drop, Op, Word};
 use crate::remote::halt::{HaltFile, HaltLine, Kind};
 
@@ -20,6 +22,8 @@ pub struct Plan {
     pub add: Vec<(HaltFile, HaltLine)>,
     /// `active_file`s to rename away.
     pub hide: Vec<String>,
+    /// What is to become of crontab lines, where something is.
+    pub lines: Option<Edit>,
     /// What to take out.
     pub drop: Vec<(HaltFile, Drop)>,
     /// `active_file`s to rename back, each unless one of these is there.
@@ -34,6 +38,8 @@ pub struct Plan {
     pub cleared: Vec<String>,
     /// Keys of `shown` as they are once what is to be written is written.
     written: BTreeMap<String, Written>,
+    /// The same once `lines` is done.
+    edited: BTreeMap<String, u32>,
 }
 
 /// A key of `shown` to be.
@@ -67,11 +73,17 @@ impl Plan {
     /// The calls of the guard that do it, the tightening one first.
     pub fn ops(&self) -> Vec<Op> {
         let mut ops = Vec::new();
-        if !self.add.is_empty() || !self.hide.is_empty() {
+        let halts = !self.add.is_empty() || !self.hide.is_empty();
+        if halts {
             ops.push(Op::Halt { add: self.add.clone(), hide: self.hide.clone() });
         }
         if !self.drop.is_empty() || !self.show.is_empty() {
             ops.push(Op::Resume { drop: self.drop.clone(), show: self.show.clone() });
+        }
+        if let Some(edit) = &self.lines {
+            let tightens = matches!(edit, Edit::Hold { wanted, .. } if !wanted.is_empty());
+            // What only lets go must not keep files from going, where a crontab is not to be edited.
+            ops.insert(if tightens { usize::from(halts) } else { ops.len() }, Op::Cron(edit.clone()));
         }
         ops
     }
@@ -84,6 +96,7 @@ impl Plan {
                 let surely = self.written.iter().filter(|(_, written)| word == Word::Done || written.anew);
                 shown.extend(surely.map(|(key, written)| (key.clone(), written.times)));
             }
+            (Op::Cron(_), Word::Done) => shown.extend(self.edited.clone()),
             (Op::Resume { .. }, Word::Done) => self.cleared.iter().for_each(|key| {
                 shown.remove(key);
             }),
@@ -95,7 +108,7 @@ impl Plan {
 /// The line that stands for `hold` in a halt file.
 pub fn line(hold: &Hold, epoch: u64) -> HaltLine {
     HaltLine {
-        kind: Kind::Manual,
+        kind: hold.kind(),
         id: hold.id.clone(),
         by: hold.by.clone(),
         since: hold.since,
@@ -120,7 +133,8 @@ pub fn insist(shown: &mut BTreeMap<String, u32>, id: &str) {
     shown.retain(|key, times| !given_up(key, *times));
 }
 
-/// What to do on `host`. `shown` is what earlier plans learned of it; `epoch` goes into new lines.
+/// What to do on `host`, where `holds` are those of people and what the ladder holds there. `shown` is what earlier plans
+/// learned of it; `epoch` goes into new lines. Only where the ladder has `decided` do lines of its that are not wanted go.
 pub fn plan(
     host: &str,
     holds: &[Hold],
@@ -128,10 +142,11 @@ pub fn plan(
     shown: &BTreeMap<String, u32>,
     sighting: &Sighting,
     epoch: u64,
+    decided: bool,
 ) -> Plan {
     let wanted = Wanted::on(host, holds, model);
     let files: BTreeSet<&HaltFile> = wanted.files.keys().chain(sighting.files.keys()).collect();
-    let mut look = Look { host, holds, model, shown, epoch, plan: Plan::default() };
+    let mut look = Look { host, holds, model, shown, epoch, decided, plan: Plan::default() };
     for file in files {
         let want = wanted.files.get(file).map_or(&[][..], Vec::as_slice);
         match sighting.files.get(file) {
@@ -143,6 +158,7 @@ pub fn plan(
     for path in active {
         look.active(path, &wanted, sighting);
     }
+    look.crontabs(&wanted, sighting);
     look.plan
 }
 
@@ -154,6 +170,7 @@ struct Look<'a> {
     /// As earlier plans left it.
     shown: &'a BTreeMap<String, u32>,
     epoch: u64,
+    decided: bool,
     plan: Plan,
 }
 
@@ -163,8 +180,7 @@ impl Look<'_> {
         let (mut ours, mut texts) = (Vec::new(), Vec::new());
         for text in lines {
             match HaltLine::parse(text) {
-                Some(line) if line.kind == Kind::Manual => ours.push(line),
-                Some(_) => {}
+                Some(line) => ours.push(line),
                 None => texts.push(text.as_str()),
             }
         }
@@ -181,6 +197,14 @@ impl Look<'_> {
         // are somebody's, and only a resume or their own time ends them.
         let mut strangers: Vec<&HaltLine> = Vec::new();
         for line in &ours {
+            if line.kind == Kind::Auto {
+                // The ladder takes up what it does not know before anything is planned: what it does not want is over.
+                if self.decided && !want.iter().any(|hold| hold.kind() == Kind::Auto && hold.id == line.id) {
+                    self.plan.drop.push((file.clone(), Drop::Line(Kind::Auto, line.id.clone())));
+                    self.clear(key(&line.id, file));
+                }
+                continue;
+            }
             let over = |ended: &Ended| ended.by.is_some() || line.until.is_some_and(|until| until <= ended.at);
             let known =
                 |hold: &&Hold| hold.id == line.id || (has(hold, &line.id) && hold.ended.as_ref().is_none_or(over));
@@ -196,7 +220,14 @@ impl Look<'_> {
         // What a person put there: of a hold that is known, of one that was lifted and not cleared yet, or new. An empty
         // file may also be what a full disk left of a hold that is not wanted any more.
         let standing = holds.iter().any(|hold| hold.ended.is_none() && stands(hold));
-        let person = foreign || (empty && want.is_empty());
+        let mut person = foreign || (empty && want.is_empty());
+        // What a full disk took of the ladder's line, which is not wanted any more.
+        let shown = |id: &str| self.shown.get(&key(id, file)).is_some_and(|times| *times < GIVEN_UP);
+        if let Some(id) = ids().find(|id| self.decided && empty && want.is_empty() && shown(id)) {
+            self.plan.drop.push((file.clone(), Drop::Foreign));
+            self.clear(key(id, file));
+            person = false;
+        }
         if !strangers.is_empty() || (person && !standing) {
             let left = |hold: &&Hold| {
                 let showed = self.shown.get(&key(&hold.id, file)).is_some_and(|times| *times < GIVEN_UP);
@@ -221,13 +252,13 @@ impl Look<'_> {
         for hold in want {
             let by_hand = stands(hold) && (foreign || ours.iter().any(|line| has(hold, &line.id)));
             // A person's empty file, into which the line of another hold went: nobody took anything away.
-            let had = |id: &str| ours.iter().any(|line| line.id == id);
+            let had = |hold: &Hold| ours.iter().any(|line| line.id == hold.id && line.kind == hold.kind());
             let filled = stands(hold)
                 && hold.found.as_ref().is_some_and(|found| found.lines.is_empty())
-                && want.iter().any(|other| other.id != hold.id && had(&other.id));
-            if empty || by_hand || filled || had(&hold.id) {
+                && want.iter().any(|other| other.id != hold.id && had(other));
+            if empty || by_hand || filled || had(hold) {
                 self.plan.shown.insert(key(&hold.id, file), 0);
-                if fill || (filled && !by_hand && !had(&hold.id)) {
+                if fill || (filled && !by_hand && !had(hold)) {
                     self.plan.add.push((file.clone(), line(hold, self.epoch)));
                 }
             } else {
@@ -246,33 +277,33 @@ impl Look<'_> {
 
     /// A line that ought to be there and is not. `anew`: nor is the file.
     fn missing(&mut self, file: &HaltFile, hold: &Hold, anew: bool) {
-        if self.due(hold, &file.to_string(), anew) {
+        let place = file.to_string();
+        if let Some(times) = self.due(hold, &place) {
+            self.plan.written.insert(key_at(&hold.id, &place), Written { times, anew });
             self.plan.add.push((file.clone(), line(hold, self.epoch)));
         }
     }
 
-    /// Whether a hold that does not show is to be written: never seen there, it is due; seen before, somebody took it
-    /// away.
-    fn due(&mut self, hold: &Hold, place: &str, anew: bool) -> bool {
+    /// How often running a hold that does not show was gone, where it is to be written: never seen there, it is due; seen
+    /// before, somebody took it away.
+    fn due(&mut self, hold: &Hold, place: &str) -> Option<u32> {
         let key = key_at(&hold.id, place);
         let (id, file) = (hold.id.clone(), place.to_owned());
-        let times = match self.shown.get(&key).copied() {
-            None => 0,
+        match self.shown.get(&key).copied() {
+            None => Some(0),
             Some(0) => {
                 self.plan.notes.push(Note::PutBack { id, file });
-                self.plan.shown.insert(key.clone(), 0);
-                1
+                self.plan.shown.insert(key, 0);
+                Some(1)
             }
             Some(times) => {
                 if times < GIVEN_UP {
                     self.plan.notes.push(Note::GivenUp { id, file });
                 }
                 self.plan.shown.insert(key, GIVEN_UP);
-                return false;
+                None
             }
-        };
-        self.plan.written.insert(key, Written { times, anew });
-        true
+        }
     }
 
     /// An `active_file`. To be away is to show each hold of the agents that have it.
@@ -280,28 +311,24 @@ impl Look<'_> {
         let means = Means::Active(path.to_owned());
         let units = self.model.units().iter().filter(|unit| unit.means == means);
         let covers: BTreeSet<&HaltFile> = units.flat_map(|unit| &unit.covers).collect();
-        let mut want: Vec<&Hold> = covers.iter().filter_map(|file| wanted.files.get(file)).flatten().copied().collect();
-        want.sort_by(|a, b| a.id.cmp(&b.id));
-        want.dedup_by(|a, b| a.id == b.id);
+        let want = wanted.by(covers.iter().copied());
         match sighting.active.get(path) {
             // Nobody looked.
-            None => {
-                let of = |key: &&String| key.split_once(' ').is_some_and(|(_, place)| place == path);
-                let known = self.shown.iter().filter(|(key, _)| of(key));
-                self.plan.shown.extend(known.map(|(key, times)| (key.clone(), *times)));
-            }
+            None => self.keep_all(path),
             Some(Active::Shown) => {
-                let due = want.iter().filter(|hold| self.due(hold, path, true)).count();
-                if due > 0 {
-                    self.plan.hide.push(path.to_owned());
+                for hold in want {
+                    let Some(times) = self.due(hold, path) else { continue };
+                    self.plan.written.insert(key_at(&hold.id, path), Written { times, anew: true });
+                    if !self.plan.hide.iter().any(|hidden| hidden == path) {
+                        self.plan.hide.push(path.to_owned());
+                    }
                 }
             }
             Some(_) if !want.is_empty() => {
                 self.plan.shown.extend(want.iter().map(|hold| (key_at(&hold.id, path), 0)));
             }
             Some(Active::Hidden) => {
-                let goes = |file: &HaltFile| self.plan.drop.iter().any(|(from, _)| from == file);
-                if covers.iter().all(|file| !sighting.files.contains_key(*file) || goes(file)) {
+                if self.all_gone(covers.iter().copied(), sighting) {
                     self.plan.show.push((path.to_owned(), covers.into_iter().cloned().collect()));
                 }
             }
@@ -321,6 +348,78 @@ impl Look<'_> {
                 }
             }
         }
+    }
+
+    /// Crontab lines. One order says for all of them what is to be held, so that lines which several agents share are
+    /// held for as long as one of these is; what is to stay as it is, whatever that is, is left out of it.
+    fn crontabs(&mut self, wanted: &Wanted, sighting: &Sighting) {
+        let (mut hold, mut ours, mut busy) = (Vec::new(), Vec::new(), false);
+        let model = self.model;
+        for unit in model.units() {
+            let Some(mark) = unit.mark() else { continue };
+            let place = format!("crontab:{}", mark.key);
+            let Some(lines) = sighting.lines.get(&mark.key) else {
+                // Nobody looked.
+                self.keep_all(&place);
+                continue;
+            };
+            let want = wanted.by(&unit.covers);
+            if want.is_empty() {
+                // The ladder's line, say, goes on holding it.
+                if lines.held && self.all_gone(&unit.covers, sighting) {
+                    (busy, _) = (true, ours.push(mark.key));
+                }
+                continue;
+            }
+            if lines.live {
+                let mut due = false;
+                for hold in want {
+                    let Some(times) = self.due(hold, &place) else { continue };
+                    self.plan.edited.insert(key_at(&hold.id, &place), times);
+                    due = true;
+                }
+                if !due {
+                    continue;
+                }
+                busy = true;
+            } else if lines.held {
+                self.plan.shown.extend(want.iter().map(|hold| (key_at(&hold.id, &place), 0)));
+            } else {
+                // There are none: nobody took anything away.
+                let known = want.iter().map(|hold| key_at(&hold.id, &place));
+                known
+                    .filter(|key| self.shown.contains_key(key))
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .for_each(|key| self.keep(key));
+            }
+            ours.push(mark.key.clone());
+            hold.push(mark);
+        }
+        for (key, lines) in &sighting.lines {
+            let known = model.units().iter().filter_map(super::Unit::mark).any(|mark| mark.key == *key);
+            let Key { agent, repo, taken } = Key::of(key);
+            let covers = [HaltFile::of(agent, "*"), HaltFile::of(agent, repo)];
+            // Of an agent that is held in another way by now.
+            let free = wanted.by(&covers).is_empty() && self.all_gone(&covers, sighting);
+            if lines.held && !known && !taken && free {
+                (busy, _) = (true, ours.push(key.clone()));
+            }
+        }
+        self.plan.lines = busy.then_some(Edit::Hold { wanted: hold, ours });
+    }
+
+    /// Whether none of these halt files is there once what is to be taken out is out.
+    fn all_gone<'f>(&self, files: impl IntoIterator<Item = &'f HaltFile>, sighting: &Sighting) -> bool {
+        let goes = |file: &HaltFile| self.plan.drop.iter().any(|(from, _)| from == file);
+        files.into_iter().all(|file| !sighting.files.contains_key(file) || goes(file))
+    }
+
+    /// Goes on remembering all that is known of a place.
+    fn keep_all(&mut self, place: &str) {
+        let of = |key: &&String| key.split_once(' ').is_some_and(|(_, of)| of == place);
+        let known = self.shown.iter().filter(|(key, _)| of(key));
+        self.plan.shown.extend(known.map(|(key, times)| (key.clone(), *times)));
     }
 
     /// Goes on remembering `key`.

@@ -12,6 +12,17 @@ pub struct Sighting {
     pub files: BTreeMap<HaltFile, Vec<String>>,
     /// `active_file`s.
     pub active: BTreeMap<String, Active>,
+    /// Crontab lines, by the key under which they are held; those of a key that is not here are unknown.
+    pub lines: BTreeMap<String, Lines>,
+}
+
+/// What there is of crontab lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// Some of them start the agent.
+    pub live: bool,
+    /// Some of them are held by us.
+    pub held: bool,
 }
 
 /// What is there of an `active_file`.
@@ -31,12 +42,7 @@ impl Sighting {
         let mut sighting = Sighting::default();
         for one in found {
             match (one.how.as_str(), &one.path) {
-                ("file", path) => {
-                    let file = path
-                        .as_ref()
-                        .map_or_else(|| HaltFile::of(&one.agent, &one.repo), |p| HaltFile::Path(p.clone()));
-                    sighting.files.entry(file).or_default().extend(one.line.clone());
-                }
+                ("file", _) => sighting.files.entry(one.file()).or_default().extend(one.line.clone()),
                 ("active_file", Some(path)) => {
                     let state = match (one.held, &one.by) {
                         (false, _) => Active::Shown,
@@ -44,6 +50,10 @@ impl Sighting {
                         (true, None) => Active::Gone,
                     };
                     sighting.active.insert(path.clone(), state);
+                }
+                ("cron", Some(key)) => {
+                    let lines = Lines { live: one.live.is_some_and(|live| live > 0), held: one.by.is_some() };
+                    sighting.lines.insert(key.clone(), lines);
                 }
                 _ => {}
             }

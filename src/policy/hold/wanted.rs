@@ -6,6 +6,8 @@ use super::{Hold, Pick};
 use crate::inventory::agents::{Agent, Class, Halt, class_of};
 use crate::inventory::repos::Repos;
 use crate::inventory::settings::Settings;
+use crate::policy::takeover;
+use crate::remote::crontab::Mark;
 use crate::remote::halt::HaltFile;
 use crate::remote::probe;
 
@@ -16,6 +18,8 @@ pub enum Means {
     File(String),
     /// A file that is renamed away.
     Active(String),
+    /// Crontab lines that contain this text are commented out.
+    Cron(String),
 }
 
 impl Means {
@@ -24,22 +28,14 @@ impl Means {
             Halt::File(path) if *path == format!("~/.factory/halt/{agent}") => None,
             Halt::File(path) => Some(Means::File(path.clone())),
             Halt::ActiveFile(path) => Some(Means::Active(path.clone())),
-            // Crontab lines are edited by an op of their own.
-            Halt::Cron(_) => None,
-        }
-    }
-
-    /// The path on the host, absolute or with `~/`.
-    pub fn path(&self) -> &str {
-        match self {
-            Means::File(path) | Means::Active(path) => path,
+            Halt::Cron(text) => Some(Means::Cron(text.clone())),
         }
     }
 
     /// The path of an `active_file`.
     pub(super) fn active(&self) -> Option<&str> {
         match self {
-            Means::File(_) => None,
+            Means::File(_) | Means::Cron(_) => None,
             Means::Active(path) => Some(path),
         }
     }
@@ -58,23 +54,38 @@ pub struct Unit {
     pub covers: Vec<HaltFile>,
 }
 
+impl Unit {
+    /// The crontab lines that are held while it is: the key under which they are is the name of the halt file in the home
+    /// that stands for it.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        match &self.means {
+            Means::File(_) | Means::Active(_) => None,
+            Means::Cron(text) => {
+                Some(Mark { key: HaltFile::of(&self.agent, &self.repo).to_string(), text: text.clone() })
+            }
+        }
+    }
+}
+
 /// The agents as holds see them.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
-    /// By name: whether it is of class supervisor.
-    agents: BTreeMap<String, bool>,
+    /// By name, its class.
+    agents: BTreeMap<String, Class>,
     /// By name: the agents that start it, which are held with it.
     starters: BTreeMap<String, Vec<String>>,
     /// Those with means of their own.
     units: Vec<Unit>,
+    /// The crontab lines that start what we start ourselves.
+    taken: Vec<Mark>,
 }
 
 impl Model {
     /// The agents of an inventory.
     pub fn of(settings: &Settings, repos: &Repos) -> Model {
-        let mut model = Model::default();
+        let mut model = Model { taken: takeover::marks(settings, repos), ..Model::default() };
         for (name, agent) in &settings.agents {
-            model.agents.insert(name.clone(), agent.class == Class::Supervisor);
+            model.agents.insert(name.clone(), agent.class);
             for started in &agent.starts {
                 model.starters.entry(started.clone()).or_default().push(name.clone());
             }
@@ -95,7 +106,12 @@ impl Model {
 
     /// Whether an agent of that name is of class supervisor.
     pub fn is_supervisor(&self, agent: &str) -> bool {
-        self.agents.get(agent).copied().unwrap_or_else(|| class_of(agent) == Some(Class::Supervisor))
+        self.agents.get(agent).copied().or_else(|| class_of(agent)) == Some(Class::Supervisor)
+    }
+
+    /// The names of the agents of a class.
+    pub fn of_class(&self, class: Class) -> impl Iterator<Item = &str> {
+        self.agents.iter().filter(move |(_, of)| **of == class).map(|(name, _)| name.as_str())
     }
 
     /// The agents with means of their own.
@@ -103,15 +119,28 @@ impl Model {
         &self.units
     }
 
-    /// The same, as a probe asks for them.
+    /// Those that lie in files elsewhere than in the home, as a probe asks for them.
     pub fn means(&self) -> Vec<probe::Means> {
-        let means = |unit: &Unit| probe::Means {
-            agent: unit.agent.clone(),
-            repo: unit.repo.clone(),
-            path: unit.means.path().to_owned(),
-            active: matches!(unit.means, Means::Active(_)),
+        let means = |unit: &Unit| {
+            let (path, active) = match &unit.means {
+                Means::File(path) => (path, false),
+                Means::Active(path) => (path, true),
+                Means::Cron(_) => return None,
+            };
+            Some(probe::Means { agent: unit.agent.clone(), repo: unit.repo.clone(), path: path.clone(), active })
         };
-        self.units.iter().map(means).collect()
+        self.units.iter().filter_map(means).collect()
+    }
+
+    /// The crontab lines that are looked for: those of agents that are held by them, and those that start what is ours to
+    /// start.
+    pub fn crons(&self) -> Vec<Mark> {
+        self.units.iter().filter_map(Unit::mark).chain(self.taken.iter().cloned()).collect()
+    }
+
+    /// The crontab lines that `factory takeover` disables: of agents that we start ourselves.
+    pub fn taken(&self) -> &[Mark] {
+        &self.taken
     }
 
     /// The names of all agents.
@@ -148,6 +177,8 @@ pub struct Wanted<'a> {
     pub files: BTreeMap<HaltFile, Vec<&'a Hold>>,
     /// The `active_file`s that must be away.
     pub hidden: BTreeSet<String>,
+    /// The crontab lines that must be held.
+    pub lines: BTreeSet<Mark>,
 }
 
 impl<'a> Wanted<'a> {
@@ -166,9 +197,7 @@ impl<'a> Wanted<'a> {
             }
         }
         for unit in &model.units {
-            let mut holds: Vec<&Hold> =
-                unit.covers.iter().filter_map(|file| wanted.files.get(file)).flatten().copied().collect();
-            holds.dedup_by_key(|hold| &hold.id);
+            let holds = wanted.by(&unit.covers);
             match &unit.means {
                 _ if holds.is_empty() => {}
                 Means::File(path) => {
@@ -180,8 +209,18 @@ impl<'a> Wanted<'a> {
                 Means::Active(path) => {
                     wanted.hidden.insert(path.clone());
                 }
+                Means::Cron(_) => wanted.lines.extend(unit.mark()),
             }
         }
         wanted
+    }
+
+    /// The holds that any of these halt files stands for.
+    pub(super) fn by<'f>(&self, files: impl IntoIterator<Item = &'f HaltFile>) -> Vec<&'a Hold> {
+        let mut holds: Vec<&Hold> =
+            files.into_iter().filter_map(|file| self.files.get(file)).flatten().copied().collect();
+        holds.sort_by(|a, b| a.id.cmp(&b.id));
+        holds.dedup_by(|a, b| a.id == b.id);
+        holds
     }
 }

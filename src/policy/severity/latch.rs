@@ -41,6 +41,18 @@ impl Latches {
         self.latches.get(&key(signal, subject))
     }
 
+    /// Whether nothing is latched: every signal is known and fine.
+    pub fn at_rest(&self) -> bool {
+        self.latches.values().all(|latch| latch.level == Level::Ok && latch.unknown_since.is_none())
+    }
+
+    /// The same with nothing latched: the counters stay, so that differences can go on.
+    #[must_use]
+    pub fn rested(mut self) -> Latches {
+        self.latches.values_mut().for_each(|latch| *latch = Latch::default());
+        self
+    }
+
     /// What is latched, when there is nothing to measure.
     pub(super) fn as_they_are(&self) -> Vec<Severity> {
         let severity = |(key, latch): (&String, &Latch)| {

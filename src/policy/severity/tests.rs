@@ -197,6 +197,9 @@ fn load_counts_only_on_a_host_without_psi() {
     assert_eq!(walk(Signal::Load, &[true, false], once), [0, 0]);
 }
 
+/// Kills in our own runs, by token, as far as they are told.
+type Own = &'static [(&'static str, Option<u64>)];
+
 #[test]
 fn a_kill_for_memory_counts_for_one_sample_and_only_if_it_is_not_our_own() {
     let kills = |sample: &mut Sample, kills| sample.vm.as_mut().unwrap().oom_kill = Some(kills);
@@ -214,10 +217,29 @@ fn a_kill_for_memory_counts_for_one_sample_and_only_if_it_is_not_our_own() {
     let own = |sample: &mut Sample, (all, ours)| {
         kills(sample, all);
         let state = "RUNNING".to_owned();
-        let run = Run { token: "t".into(), state, rss: None, oom_kills: Some(ours), out: None, err: None };
+        let run = Run { token: "t".into(), state, oom_kills: Some(ours), ..Run::default() };
         sample.runs = Some(vec![run]);
     };
     assert_eq!(walk(Signal::Oom, &[(0, 0), (2, 2), (4, 3)], own), [0, 0, 1]);
+    // A run whose count is not told once goes on from the count before, and all of one that began since is new: of four
+    // kills three were inside.
+    let told = |sample: &mut Sample, (all, ours): (u64, Own)| {
+        kills(sample, all);
+        let run = |(token, kills): &(&str, Option<u64>)| Run {
+            token: (*token).into(),
+            state: "RUNNING".to_owned(),
+            oom_kills: *kills,
+            ..Run::default()
+        };
+        sample.runs = Some(ours.iter().map(run).collect());
+    };
+    let course: [(u64, Own); 4] = [
+        (5, &[("a", Some(4))]),
+        (5, &[("a", None)]),
+        (9, &[("a", Some(5)), ("b", Some(2))]),
+        (9, &[("a", Some(5)), ("b", Some(2))]),
+    ];
+    assert_eq!(walk(Signal::Oom, &course, told), [0, 0, 1, 0]);
     // A missing count is made up for by the next one.
     let missing = |sample: &mut Sample, n: Option<u64>| sample.vm.as_mut().unwrap().oom_kill = n;
     assert_eq!(walk(Signal::Oom, &[Some(0), None, Some(1)], missing), [0, 0, 1]);
@@ -475,6 +497,40 @@ proptest! {
             prop_assert_eq!(back.signals.len(), one.signals.len());
         }
         prop_assert_eq!(kept, saved);
+    }
+
+    /// Each interval: kills of others, then by run whether the sample knows it and what was killed inside its limit.
+    #[test]
+    fn exactly_what_was_killed_outside_our_own_runs_counts(
+        intervals in proptest::collection::vec((0u64..2, [proptest::option::of(0u64..3), proptest::option::of(0u64..3)]), 1..100),
+    ) {
+        let policy = Policy::default();
+        let mut latches = Latches::default();
+        let (mut all, mut own) = (7, [3, 0]);
+        for (i, (others, inside)) in intervals.into_iter().enumerate() {
+            // A run of which nothing is told ended in quiet, and another of that token never comes.
+            let mut runs = Vec::new();
+            for (slot, kills) in inside.into_iter().enumerate() {
+                let Some(kills) = kills else { continue };
+                own[slot] += kills;
+                all += kills;
+                let state = "RUNNING".to_owned();
+                runs.push(Run { token: slot.to_string(), state, oom_kills: Some(own[slot]), ..Run::default() });
+            }
+            all += others;
+            let mut sample = well(60 * (i as u64 + 1));
+            sample.vm.as_mut().unwrap().oom_kill = Some(all);
+            let known = runs.iter().map(|run| run.token.clone()).collect::<Vec<_>>();
+            sample.runs = Some(runs);
+            let level = update(&mut latches, &policy, &sample).level(Signal::Oom);
+            prop_assert_eq!(level, Some(if others > 0 && i > 0 { Level::Soft } else { Level::Ok }), "{:?}", known);
+            // Runs that are gone take their count with them.
+            for (slot, kills) in own.iter_mut().enumerate() {
+                if !known.contains(&slot.to_string()) {
+                    *kills = 0;
+                }
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ check() {
     echo "user $(id -un 2>/dev/null || id -u)"
     echo "uid $(id -u)"
     echo "clock $(date +%s)"
+    total=$(sed -n 's/^MemTotal: *\([0-9][0-9]*\) kB$/\1/p' /proc/meminfo 2>/dev/null)
+    [ -n "$total" ] && echo "mem_total_kib $total"
     printf 'home %s\n' "$home"
     for tool in flock setsid timeout crontab git; do
         if command -v $tool >/dev/null 2>&1; then echo "tool $tool yes"; else echo "tool $tool no"; fi

@@ -40,6 +40,8 @@ pub struct Found {
     pub uid: Option<u64>,
     /// The host's clock, in seconds since 1970.
     pub clock: Option<i64>,
+    /// Its main memory, in KiB.
+    pub mem_total_kib: Option<u64>,
     /// The state directory with `~` expanded.
     pub home: Option<String>,
     /// Which tools are there.
@@ -79,6 +81,7 @@ pub fn parse(output: &[u8]) -> Option<Found> {
             "user" => found.user = Some(value.to_owned()),
             "uid" => found.uid = value.parse().ok(),
             "clock" => found.clock = value.parse().ok(),
+            "mem_total_kib" => found.mem_total_kib = value.parse().ok(),
             "home" => found.home = Some(value.to_owned()),
             "tool" => {
                 if let Some((tool, there)) = value.split_once(' ') {
@@ -189,7 +192,7 @@ fn is_remote(kind: &str) -> bool {
 mod tests {
     use super::*;
 
-    const WHOLE: &str = "Welcome!\nbegin factory-check 1\nuser ada\nuid 1000\nclock 1000\nhome /home/ada/.factory\n\
+    const WHOLE: &str = "Welcome!\nbegin factory-check 1\nuser ada\nuid 1000\nclock 1000\nmem_total_kib 8388608\nhome /home/ada/.factory\n\
         tool flock yes\ntool setsid yes\ntool timeout yes\ntool crontab yes\ntool git yes\ntool sha256sum yes\n\
         crontab failed no crontab for ada\nhalt writable\nhome_fs ext2/ext3\nhome_free_kib 1000000\nend\n";
 
@@ -197,7 +200,7 @@ mod tests {
     fn a_good_host_lacks_nothing_and_a_banner_is_passed_over() {
         let found = parse(WHOLE.as_bytes()).unwrap();
         assert_eq!(found.lacks(1000), []);
-        assert_eq!(found.home.as_deref(), Some("/home/ada/.factory"));
+        assert_eq!((found.home.as_deref(), found.mem_total_kib), (Some("/home/ada/.factory"), Some(8 << 20)));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::super::form::{epoch, is_plain, printable, run};
+use super::super::form::{epoch, is_plain, number, printable, run};
 use super::super::sample::Fence;
-use super::{Answer, Word};
+use super::{Answer, Table, Word};
 
 /// Why what came back is no answer: whether the call was done is then unknown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,17 +34,24 @@ fn saw(line: &str) -> String {
 
 /// Reads the whole standard output of one call and the exit status.
 ///
-/// Whatever comes before the line `begin factory-guard 1` (a banner) and after the line `end` is ignored.
+/// Whatever comes before the line `begin factory-guard 1` (a banner) is ignored. The bytes of the crontabs, each announced
+/// by a line `table LENGTH WORD`, come right after the line `end`, in that order; what comes after them is ignored.
 ///
 /// # Errors
 /// Everything that is not a whole answer: cut, mixed with another text, or with an exit status that is not its word's.
 pub fn parse(stdout: &[u8], status: i32) -> Result<Answer, Garbled> {
-    let text = String::from_utf8_lossy(stdout);
+    // Crontabs may hold what looks like an answer, so the first begin counts, and what follows its end is only bytes.
+    let head = match find(stdout, b"\nend\n").or_else(|| find(stdout, b"\nend\r\n").map(|at| at + 1)) {
+        Some(end) => stdout.get(..end + 5).unwrap_or(stdout),
+        None => stdout,
+    };
+    let after = stdout.get(head.len()..).unwrap_or_default();
+    let text = String::from_utf8_lossy(head);
     let mut lines: Vec<&str> = text.split('\n').collect();
     // What stands behind the last line break is the begin of a line whose rest is missing.
     let rest = lines.pop().unwrap_or_default();
     let marks = ["begin factory-guard 1", "begin factory-guard 1\r"];
-    let Some(begin) = lines.iter().rposition(|line| marks.contains(line)) else {
+    let Some(begin) = lines.iter().position(|line| marks.contains(line)) else {
         let said = lines.iter().chain([&rest]).map(|line| line.trim()).find(|line| !line.is_empty());
         return Err(Garbled::NoBegin { status, said: printable(said.unwrap_or_default(), 120) });
     };
@@ -57,13 +64,18 @@ pub fn parse(stdout: &[u8], status: i32) -> Result<Answer, Garbled> {
     lines.truncate(end);
 
     let mut one: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut runs = Vec::new();
+    let (mut runs, mut tables, mut raw) = (Vec::new(), Vec::new(), after);
     for line in lines {
         let mixed = || Garbled::Mixed(printable(line, 120));
         let (key, value) = line.split_once(' ').ok_or_else(mixed)?;
         let known = ["word", "detail", "host_id", "fleet", "epoch", "runs"].contains(&key);
         if key == "run" {
             runs.push(run(value).ok_or_else(mixed)?);
+        } else if key == "table" {
+            let (table, size) = table(value).ok_or_else(mixed)?;
+            let (bytes, more) = raw.split_at_checked(size).ok_or(Garbled::Cut)?;
+            tables.push((table, bytes.to_vec()));
+            raw = more;
         } else if !known || one.insert(key, value).is_some() {
             return Err(mixed());
         }
@@ -90,7 +102,23 @@ pub fn parse(stdout: &[u8], status: i32) -> Result<Answer, Garbled> {
         host_id: plain("host_id"),
         fence: (fence != Fence::default()).then_some(fence),
         runs,
+        tables,
     })
+}
+
+/// `LENGTH WORD`.
+fn table(value: &str) -> Option<(Table, usize)> {
+    let (size, word) = value.split_once(' ')?;
+    let table = match word.strip_prefix("/etc/cron.d/") {
+        Some(name) => Table::System(Some(name).filter(|name| name.starts_with("factory-"))?.to_owned()),
+        None => Some(Table::User).filter(|_| word == "user")?,
+    };
+    Some((table, usize::try_from(number(size)?).ok()?))
+}
+
+/// Where `part` begins in `bytes`.
+fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
 }
 
 #[cfg(test)]
@@ -119,6 +147,21 @@ mod tests {
     fn an_answer_that_is_cut_anywhere_is_none() {
         for cut in 0..WHOLE.len() {
             assert!(parse(&WHOLE.as_bytes()[..cut], 0).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn crontabs_come_as_they_are_whatever_they_hold() {
+        let table = b"# \xe4\xff\r\n\nbegin factory-guard 1\nword failed\nend\n* * * * * x";
+        let lines = format!("runs 2\ntable {} user\ntable 3 /etc/cron.d/factory-x\n", table.len());
+        let whole = [WHOLE.replace("runs 2\n", &lines).as_bytes(), table, b"abc", b"bye\n"].concat();
+        let answer = parse(&whole, 0).unwrap();
+        let want = vec![(Table::User, table.to_vec()), (Table::System("factory-x".to_owned()), b"abc".to_vec())];
+        assert_eq!((answer.word, answer.tables), (Word::Done, want));
+        assert_eq!(parse(&whole[..whole.len() - 5], 0), Err(Garbled::Cut));
+        for bad in ["table x user", "table 3 root", "table 0 /etc/cron.d/other", "table user"] {
+            let text = WHOLE.replace("runs 2\n", &format!("runs 2\n{bad}\n"));
+            assert!(matches!(parse(text.as_bytes(), 0), Err(Garbled::Mixed(_))), "{bad}");
         }
     }
 

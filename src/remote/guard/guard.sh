@@ -1,5 +1,6 @@
 # The guard: one change to this host, fenced, locked and noted. See docs/guard.md for what it keeps and answers.
-# Set before this text: home, and payload_time and op_time in seconds, lock_wait and lock_stuck in 1/100 s. All of it and
+# Set before this text: home; payload_time, op_time, kill_after, keep_logs and keep_runs in seconds, lock_wait, lock_stuck
+# and started_wait in 1/100 s, stale in days; for launch and stop the texts reaper, starter and wrapper. All of it and
 # the call stand in one pair of braces: a cut copy is a syntax error, of which nothing is done.
 
 nl='
@@ -17,14 +18,19 @@ t() {
 answer() {
   exec 9>&-
   case $1 in
-  done | degraded) code=0 ;;
+  done | degraded | stopping) code=0 ;;
   usage) code=64 ;;
   payload) code=65 ;;
   unfit) code=69 ;;
   corrupt) code=70 ;;
+  exists) code=73 ;;
+  unsure) code=74 ;;
   busy | stuck) code=75 ;;
+  held) code=76 ;;
   fenced) code=77 ;;
   foreign) code=78 ;;
+  stale) code=79 ;;
+  conflict) code=80 ;;
   *) code=71 ;;
   esac
   detail=$2
@@ -38,6 +44,8 @@ answer() {
   [ "$has_fleet" ] && told="${told}fleet $has_fleet$nl"
   [ "$has_epoch" ] && told="${told}epoch $has_epoch $has_holder$nl"
   printf '%s%send\n' "$told" "$listed"
+  # The bytes of crontabs, which `listed` announces.
+  [ ! "$raw" ] || raw
   exit "$code"
 }
 
@@ -45,20 +53,6 @@ answer() {
 is_epoch() {
   case $1 in '' | 0* | *[!0-9]*) return 1 ;; esac
   [ ${#1} -le 15 ]
-}
-
-# stat_of LINE: of a line of /proc/PID/stat, the time since boot at which the process began, in 1/100 s, to `start`
-stat_of() {
-  # The name before the last `)` may hold anything.
-  set -- ${1##*) }
-  start=${20}
-  case $start in '' | *[!0-9]*) return 1 ;; esac
-}
-
-# clock: the time since boot, in 1/100 s, to `now`: when cat begins. The same clock as that of any other process's
-# start, also where /proc/uptime shows a container's.
-clock() {
-  stat_of "$(cat /proc/self/stat)" && now=$start
 }
 
 # digest: the SHA-256 of standard input
@@ -72,7 +66,7 @@ digest() {
 
 # tools: what is needed; nothing is done where one is missing
 tools() {
-  for tool in timeout flock setsid awk cat cmp date head id ln mkdir mv readlink rm sleep stat sync tail tr wc; do
+  for tool in timeout flock setsid awk cat cmp date env head id ln mkdir mv readlink rm sleep stat sync tail tr wc; do
     command -v "$tool" >/dev/null || answer unfit "$tool is missing"
   done
   for sum in sha256sum shasum openssl ''; do
@@ -297,10 +291,9 @@ fence() {
   raise "$epoch" || lax 'cannot write epoch'
 }
 
-# lax WHY: halting goes on without what could not be written
+# lax WHY: what only tightens goes on without what could not be written
 lax() {
-  [ "$op" = halt ] || answer failed "$1"
-  short=$1
+  case $op in halt | stop | cancel) short=$1 ;; *) answer failed "$1" ;; esac
 }
 
 # become: this fleet's host. Between the two files stands an epoch that nobody takes for one, but this same call.
@@ -642,17 +635,19 @@ guard() {
   PATH=${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
   export LC_ALL PATH
   unset IFS CDPATH ENV
+  # What the login exports under one of these names would be exported as we set it, and too long for any program.
+  unset payload head value line job practices text shown copy content bytes table old_table listed told
   umask 077
   set -f
   # A lost connection must not end us halfway.
   trap '' PIPE HUP
   fleet=$1 epoch=$2 holder=$3 op=$4
-  has_id='' has_fleet='' has_epoch='' has_holder='' listed='' short='' failed='' changed='' unchanged='' kept='' dir=''
+  has_id='' has_fleet='' has_epoch='' has_holder='' listed='' short='' failed='' changed='' unchanged='' kept='' dir='' raw='' passed='' done=done
 
   is_epoch "$epoch" || answer usage 'the epoch is no number of 1 to 15 digits'
   case $fleet in '' | *[!A-Za-z0-9._-]*) answer usage 'the fleet is no id' ;; esac
   case $holder in '' | *[!!-~]*) answer usage 'the holder is no name' ;; esac
-  case $op in seal | halt | resume | adopt | repair) ;; *) answer usage 'the op is not known' ;; esac
+  case $op in seal | halt | resume | adopt | repair | launch | cancel | stop | gc | cron) ;; *) answer usage 'the op is not known' ;; esac
   tools
   receive
   exec </dev/null
@@ -661,6 +656,14 @@ guard() {
     set -- $payload
     unset IFS
     read_form "$@" || answer usage 'the payload is of another form'
+    ;;
+  launch | cancel | stop | gc)
+    set --
+    runs_form || answer usage 'the payload is of another form'
+    ;;
+  cron)
+    set --
+    cron_form || answer usage 'the payload is of another form'
     ;;
   *) set -- ;;
   esac
@@ -684,11 +687,14 @@ guard() {
     umask 022
     follow "$@"
     umask 077
+    [ "$op" = resume ] || runs_halted
     [ "$changed" ] || unchanged=1
     ;;
+  launch | cancel | stop | gc) "runs_$op" ;;
+  cron) cron_op ;;
   esac
 
-  word=done detail=${unchanged:+unchanged}
+  word=$done detail=${unchanged:+unchanged}
   [ ! "$kept" ] || detail=$kept
   [ ! "$short" ] || word=degraded detail=$short
   [ ! "$failed" ] || word=failed detail=$failed

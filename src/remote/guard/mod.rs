@@ -2,13 +2,18 @@
 //! host's lock, does one thing and notes it.
 
 mod answer;
+mod job;
 mod program;
 
+use std::time::Duration;
+
+use super::crontab::Edit;
 use super::halt::{HaltFile, HaltLine, Kind};
 use super::sample::{Fence, Run};
 
 pub use answer::{Garbled, parse};
-pub use program::{Program, program};
+pub use job::{Job, Secrets};
+pub use program::{Program, program, sha256};
 
 /// One call of the guard.
 #[derive(Clone, Debug)]
@@ -48,6 +53,90 @@ pub enum Op {
     Adopt,
     /// Write a new epoch over a corrupt or lost one: 1 + the highest of the host's journal and the caller's.
     Repair,
+    /// Start a run, once at most for its token.
+    Launch(Box<Job>),
+    /// Take a token's one slot, so that it can never be launched.
+    Cancel {
+        /// The run's token.
+        token: String,
+    },
+    /// Stop a run, or the processes of one that we did not start.
+    Stop(Stop),
+    /// Remove what is not needed any more of runs that are over.
+    Gc {
+        /// Of which run how many bytes of `out.log` and `err.log` have been fetched.
+        fetched: Vec<(String, u64, u64)>,
+    },
+    /// Edit crontabs: sent as [`Op::CronRead`]; the hand makes the new tables of what was read and puts each in place by
+    /// an [`Op::CronWrite`].
+    Cron(Edit),
+    /// Say what is in every crontab that we may edit.
+    CronRead,
+    /// Put a whole crontab in the place of one that is still as it was.
+    CronWrite(CronWrite),
+}
+
+/// What to stop, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// What.
+    pub what: Stopped,
+    /// Who asks, for the file `stop`.
+    pub by: String,
+    /// How long it may go on before it is told to end (TERM); for `--drain`.
+    pub drain: Duration,
+    /// How long it then has until it is killed (KILL).
+    pub kill_after: Duration,
+    /// A fresh `critical` file puts TERM off.
+    pub critical: bool,
+}
+
+/// What is to be stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// A run of ours, by its token.
+    Run(String),
+    /// A process that we did not start, with its session and tree: by its id and its start in clock ticks since boot, if
+    /// its command line still holds this text and it has no terminal.
+    Process {
+        /// The process id.
+        pid: u32,
+        /// The 22nd field of `/proc/PID/stat`.
+        start: u64,
+        /// The agent's `match`.
+        text: String,
+    },
+}
+
+/// A crontab on a host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// The login's own, edited by `crontab`.
+    User,
+    /// `/etc/cron.d/NAME`, NAME beginning with `factory-`; only where the login is root.
+    System(String),
+}
+
+impl Table {
+    /// As the guard is told of it, and as people read it: `user`, or the path.
+    pub fn word(&self) -> String {
+        match self {
+            Table::User => "user".to_owned(),
+            Table::System(name) => format!("/etc/cron.d/{name}"),
+        }
+    }
+}
+
+/// A crontab to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CronWrite {
+    /// Which.
+    pub table: Table,
+    /// The SHA-256, in hexadecimal digits, of what is there now; `-` where there is none. Anything else there: nothing is
+    /// done, [`Word::Conflict`].
+    pub before: String,
+    /// What is to be there; empty removes the table.
+    pub content: Vec<u8>,
 }
 
 /// What to take out of a halt file.
@@ -70,8 +159,10 @@ pub struct Answer {
     pub host_id: Option<String>,
     /// Whose commands the host obeys now, as its files say it: the holder is encoded as by [`super::halt::encode`].
     pub fence: Option<Fence>,
-    /// The runs, after [`Op::Seal`].
+    /// The runs, after [`Op::Seal`]; the one that it is about, after [`Op::Launch`], [`Op::Cancel`] and [`Op::Stop`].
     pub runs: Vec<Run>,
+    /// The crontabs with their bytes, after [`Op::CronRead`]: also after [`Word::Conflict`], what is there now.
+    pub tables: Vec<(Table, Vec<u8>)>,
 }
 
 /// How a call went.
@@ -81,6 +172,8 @@ pub enum Word {
     Done,
     /// 0: done on a full disk, where only the empty file could be made and the fence not be raised.
     Degraded,
+    /// 0: a run was told to end, and is killed if it does not.
+    Stopping,
     /// 64: a caller that the guard does not understand.
     Usage,
     /// 65: the payload came short or wrong.
@@ -91,30 +184,46 @@ pub enum Word {
     Corrupt,
     /// 71: it could not be done; the detail says why.
     Failed,
+    /// 73: the token's slot is taken: launched, cancelled or both before; the run's state says which.
+    Exists,
+    /// 74: the run was started and has not shown itself within [`crate::inventory::settings::Guard::started`]: ask again.
+    Unsure,
     /// 75: another call holds the lock.
     Busy,
     /// 75: another call holds the lock for long and could not be ended.
     Stuck,
+    /// 76: the agent is held there.
+    Held,
     /// 77: a higher epoch, or another holder of the same, was here.
     Fenced,
     /// 78: the host belongs to another fleet; `host adopt`.
     Foreign,
+    /// 79: the token is too old to be launched.
+    Stale,
+    /// 80: the crontab is another than the one that was read.
+    Conflict,
 }
 
 impl Word {
     /// All words.
-    pub const ALL: [Word; 11] = [
+    pub const ALL: [Word; 17] = [
         Word::Done,
         Word::Degraded,
+        Word::Stopping,
         Word::Usage,
         Word::Payload,
         Word::Unfit,
         Word::Corrupt,
         Word::Failed,
+        Word::Exists,
+        Word::Unsure,
         Word::Busy,
         Word::Stuck,
+        Word::Held,
         Word::Fenced,
         Word::Foreign,
+        Word::Stale,
+        Word::Conflict,
     ];
 
     /// The word as the guard says it.
@@ -122,30 +231,41 @@ impl Word {
         match self {
             Word::Done => "done",
             Word::Degraded => "degraded",
+            Word::Stopping => "stopping",
             Word::Usage => "usage",
             Word::Payload => "payload",
             Word::Unfit => "unfit",
             Word::Corrupt => "corrupt",
             Word::Failed => "failed",
+            Word::Exists => "exists",
+            Word::Unsure => "unsure",
             Word::Busy => "busy",
             Word::Stuck => "stuck",
+            Word::Held => "held",
             Word::Fenced => "fenced",
             Word::Foreign => "foreign",
+            Word::Stale => "stale",
+            Word::Conflict => "conflict",
         }
     }
 
     /// The exit status that comes with it.
     pub fn status(self) -> i32 {
         match self {
-            Word::Done | Word::Degraded => 0,
+            Word::Done | Word::Degraded | Word::Stopping => 0,
             Word::Usage => 64,
             Word::Payload => 65,
             Word::Unfit => 69,
             Word::Corrupt => 70,
             Word::Failed => 71,
+            Word::Exists => 73,
+            Word::Unsure => 74,
             Word::Busy | Word::Stuck => 75,
+            Word::Held => 76,
             Word::Fenced => 77,
             Word::Foreign => 78,
+            Word::Stale => 79,
+            Word::Conflict => 80,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! A [`Call`] -> the program that makes it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::super::halt::{HaltFile, encode};
-use super::{Call, Drop, Op};
+use super::{Call, Drop, Op, job};
 use crate::error::{Error, Result};
 use crate::inventory::settings::Guard;
 
@@ -14,8 +15,39 @@ const MAX_EPOCH: u64 = 999_999_999_999_999;
 /// The longest payload that the guard takes, in bytes, with its first line.
 const MAX_PAYLOAD: usize = 4 << 20;
 
-/// What one exec on the host needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The texts without indentation and comments: they are sent with every call. No text in them goes over lines that this
+/// would change.
+static TEXTS: LazyLock<Texts> = LazyLock::new(|| {
+    let bare = |texts: &[&str]| -> String {
+        let lines = texts.iter().flat_map(|text| text.lines()).map(str::trim_start);
+        lines.filter(|line| !line.is_empty() && !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect()
+    };
+    let tree = [include_str!("../run/proc.sh"), include_str!("../state.sh"), include_str!("../run/tree.sh")];
+    Texts {
+        guard: bare(&[include_str!("runs.sh"), include_str!("cron.sh"), include_str!("guard.sh")]),
+        state: bare(&tree[..2]),
+        tree: bare(&tree),
+        reaper: bare(&[include_str!("../run/reaper.sh")]),
+        wrapper: bare(&[include_str!("../run/wrapper.sh")]),
+        starter: bare(&[include_str!("../run/starter.sh")]),
+    }
+});
+
+struct Texts {
+    /// The ops.
+    guard: String,
+    /// What becomes of a run.
+    state: String,
+    /// The same, and what its processes are.
+    tree: String,
+    /// What it does with these.
+    reaper: String,
+    wrapper: String,
+    starter: String,
+}
+
+/// What one exec on the host needs. Its input may hold secrets, so it is not shown.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Program {
     /// The whole POSIX sh program, for one `/bin/sh -c` argument.
     pub script: String,
@@ -23,11 +55,17 @@ pub struct Program {
     pub stdin: Vec<u8>,
 }
 
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program").field("script", &self.script).finish_non_exhaustive()
+    }
+}
+
 /// The program for `call`, with the time-outs of `numbers`.
 ///
 /// # Errors
 /// Exit 3 for a path that is not absolute nor begins with `~/`, or holds a line break or a NUL; for a halt file's name
-/// that is empty, begins with `.` or holds `/`. Exit 1 for an epoch that is 0 or of more than 15 digits, a fleet that is
+/// that is empty, begins with `.` or holds `/`; for a job's variable that cannot be given to a program, and a NUL. Exit 1 for an epoch that is 0 or of more than 15 digits, a fleet that is
 /// no id, an empty holder, and a payload over 4 MiB.
 pub fn program(call: &Call, numbers: &Guard) -> Result<Program> {
     if !(1..=MAX_EPOCH).contains(&call.epoch) {
@@ -42,33 +80,59 @@ pub fn program(call: &Call, numbers: &Guard) -> Result<Program> {
     if call.home != "~" {
         path(&call.home, "factory_home")?;
     }
-    let (op, payload) = payload(&call.op)?;
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, payload.as_bytes());
-    let mut stdin = format!("{} ", payload.len());
-    for byte in digest.as_ref() {
-        let _ = write!(stdin, "{byte:02x}");
-    }
-    stdin.push('\n');
-    stdin.push_str(&payload);
+    let (op, payload) = payload(call)?;
+    let mut stdin = format!("{} {}\n", payload.len(), sha256(&payload)).into_bytes();
+    stdin.extend_from_slice(&payload);
     if stdin.len() > MAX_PAYLOAD {
         return Err(Error::failed(format!("{} MiB cannot be sent to a host at once", stdin.len() >> 20))
             .help("limit it to fewer agents"));
     }
-    let script = format!(
-        "{{\nhome={}\npayload_time={} op_time={} lock_wait={} lock_stuck={}\n{}{}guard {} {} {} {}\n}}\n",
-        quoted(&call.home),
+    let mut script = format!("{{\nhome={}\n{}", quoted(&call.home), settings(numbers));
+    let texts = &*TEXTS;
+    match call.op {
+        Op::Launch(_) | Op::Stop(_) => {
+            // The reaper has a copy of what it needs, made of the same text. In braces, as all that comes by a pipe.
+            let _ = write!(script, "tree={}\neval \"$tree\"\n", quoted(&texts.tree));
+            let _ = write!(script, "reaper={}\nreaper=\"{{\n$tree$reaper\nexit\n}}\"\n", quoted(&texts.reaper));
+        }
+        _ => script.push_str(&texts.state),
+    }
+    if matches!(call.op, Op::Launch(_)) {
+        let _ = write!(script, "wrapper={}\nstarter={}\n", quoted(&texts.wrapper), quoted(&texts.starter));
+    }
+    let words = [&call.fleet, &call.epoch.to_string(), &encode(&call.holder), op].map(quoted);
+    let _ = write!(script, "{}guard {}\n}}\n", texts.guard, words.join(" "));
+    Ok(Program { script, stdin })
+}
+
+/// The SHA-256 of `bytes` in hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    digest.as_ref().iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// The numbers that the guard goes by.
+fn settings(numbers: &Guard) -> String {
+    let hundredths = |span: Duration| span.as_millis() / 10;
+    format!(
+        "payload_time={} op_time={} lock_wait={} lock_stuck={}\n\
+         started_wait={} kill_after={} stale={} keep_logs={} keep_runs={}\n\
+         cron_backups={} cron_days={}\n",
         seconds(numbers.payload.0),
         seconds(numbers.op.0),
-        numbers.lock_wait.0.as_millis() / 10,
-        numbers.lock_stuck.0.as_millis() / 10,
-        include_str!("../state.sh"),
-        include_str!("guard.sh"),
-        quoted(&call.fleet),
-        quoted(&call.epoch.to_string()),
-        quoted(&encode(&call.holder)),
-        quoted(op),
-    );
-    Ok(Program { script, stdin: stdin.into_bytes() })
+        hundredths(numbers.lock_wait.0),
+        hundredths(numbers.lock_stuck.0),
+        hundredths(numbers.started.0),
+        numbers.kill_after.0.as_secs(),
+        numbers.stale.0.as_secs().div_ceil(86400),
+        numbers.keep_logs.0.as_secs(),
+        numbers.keep_runs.0.as_secs(),
+        numbers.cron_backups,
+        numbers.cron_daily.0.as_secs() / 86400,
+    )
 }
 
 /// For `timeout`: whole seconds, since BusyBox's takes no others, and not 0, which would be for ever.
@@ -77,17 +141,40 @@ fn seconds(span: Duration) -> u64 {
 }
 
 /// In quotes always: a cut within them is a syntax error.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// The op's word and what goes by standard input.
-fn payload(op: &Op) -> Result<(&'static str, String)> {
+fn payload(call: &Call) -> Result<(&'static str, Vec<u8>)> {
     let mut lines = Vec::new();
-    let word = match op {
-        Op::Seal => return Ok(("seal", String::new())),
-        Op::Adopt => return Ok(("adopt", String::new())),
-        Op::Repair => return Ok(("repair", String::new())),
+    let word = match &call.op {
+        Op::Seal => return Ok(("seal", Vec::new())),
+        Op::Adopt => return Ok(("adopt", Vec::new())),
+        Op::Repair => return Ok(("repair", Vec::new())),
+        Op::Cron(_) | Op::CronRead => return Ok(("cron", b"read\n".to_vec())),
+        Op::CronWrite(write) => {
+            let head = format!("write {} {}\n", write.table.word(), write.before);
+            return Ok(("cron", [head.as_bytes(), &write.content].concat()));
+        }
+        Op::Launch(it) => {
+            lines = job::lines(it, &call.fleet)?;
+            "launch"
+        }
+        Op::Cancel { token } => {
+            lines.push(format!("token {}", job::token(token)?));
+            "cancel"
+        }
+        Op::Stop(stop) => {
+            lines = job::stop_lines(stop)?;
+            "stop"
+        }
+        Op::Gc { fetched } => {
+            for (token, out, err) in fetched {
+                lines.push(format!("fetched {} {out} {err}", job::token(token)?));
+            }
+            "gc"
+        }
         Op::Halt { add, hide } => {
             grouped(&mut lines, add, |line| format!("add {}", line.render()))?;
             for at in hide {
@@ -110,7 +197,7 @@ fn payload(op: &Op) -> Result<(&'static str, String)> {
         }
     };
     lines.push("end\n".to_owned());
-    Ok((word, lines.join("\n")))
+    Ok((word, lines.join("\n").into_bytes()))
 }
 
 /// Each file once, in the order in which it is first named, with all that is to be done to it.
@@ -137,7 +224,7 @@ fn named(file: &HaltFile) -> Result<&str> {
     }
 }
 
-fn path<'a>(at: &'a str, what: &str) -> Result<&'a str> {
+pub(super) fn path<'a>(at: &'a str, what: &str) -> Result<&'a str> {
     let rooted = at.starts_with('/') || at.starts_with("~/");
     let named = !matches!(at.rsplit('/').next(), None | Some("" | "." | ".."));
     if !rooted || !named || at.contains(['\n', '\0']) {

@@ -3,11 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::crontab::key::Key;
 use super::super::form::{
-    Usage, decimal, epoch, is_boot_id, is_plain, is_token, loadavg, number, printable, run, seconds, ticks, uptime,
+    Usage, decimal, epoch, is_boot_id, is_plain, is_token, loadavg, number, printable, seconds, ticks, uptime,
 };
 use super::super::halt::HaltLine;
-use super::super::sample::{CpuTicks, Disk, Fence, Found, Mem, Pids, Psi, Run, Swap, Vm};
+use super::super::logs::{Fetched, Raw};
+use super::super::sample::{CpuTicks, Disk, Fence, Found, Matched, Mem, Pids, Psi, Run, Swap, Vm};
+use super::runs::{matched, runs};
 
 /// What a host said. `None` = unknown.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,6 +43,8 @@ pub struct Report {
     pub pids: Option<Pids>,
     /// Runs per agent.
     pub running: Option<BTreeMap<String, u64>>,
+    /// The processes that these were counted by.
+    pub matched: Option<Vec<Matched>>,
     /// `factory_home` with `~` expanded.
     pub home: Option<String>,
     /// The host's id.
@@ -50,6 +55,8 @@ pub struct Report {
     pub found: Option<Vec<Found>>,
     /// The runs.
     pub runs: Option<Vec<Run>>,
+    /// What is new in logs; only where that was asked.
+    pub logs: Option<Fetched>,
 }
 
 /// Why an answer is no report at all.
@@ -75,34 +82,66 @@ fn saw(line: &str) -> String {
 
 /// Reads the whole standard output of one probe.
 ///
-/// Whatever comes before the line `begin factory-probe 1` (a banner) and after the line `end` is ignored, and so are
-/// unknown keys. A key that comes twice with different values is unknown.
+/// Whatever comes before the first line `begin factory-probe 1` (a banner) and after the line `end` is ignored, and so
+/// are unknown keys. A key that comes twice with different values is unknown.
 ///
 /// # Errors
 /// Without `begin` or without `end` nothing in it is believed, nor when a line between is not `key value`: a line that
 /// was broken in two could else pass for a smaller number.
 pub fn parse(output: &[u8]) -> Result<Report, Garbled> {
-    let text = String::from_utf8_lossy(output);
-    let mut lines: Vec<&str> = text.split('\n').collect();
-    let marks = ["begin factory-probe 1", "begin factory-probe 1\r"];
-    let Some(begin) = lines.iter().rposition(|line| marks.contains(line)) else {
-        let first = lines.iter().map(|line| line.trim()).find(|line| !line.is_empty()).unwrap_or_default();
+    let Some(Spoken { text, raw, terminal }) = Spoken::of(output) else {
+        let text = String::from_utf8_lossy(output);
+        let first = text.split('\n').map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
         return Err(Garbled::NoBegin(printable(first, 120)));
     };
+    let text = String::from_utf8_lossy(text);
+    let mut lines: Vec<&str> = text.split('\n').filter(|_| !text.is_empty()).collect();
     // A terminal in between ends every line in CR LF, or none.
-    if lines.get(begin).is_some_and(|line| line.ends_with('\r')) {
+    if terminal {
         lines.iter_mut().for_each(|line| *line = line.strip_suffix('\r').unwrap_or(line));
     }
-    lines.drain(..=begin);
     if let Some(why) = lines.first().and_then(|line| line.strip_prefix("refused ")) {
         return Err(Garbled::Refused(printable(why, 120)));
     }
-    let end = lines.iter().position(|line| *line == "end").ok_or(Garbled::Cut)?;
-    lines.truncate(end);
+    let raw = raw.ok_or(Garbled::Cut)?;
     if let Some(line) = lines.iter().find(|line| !is_line(line)) {
         return Err(Garbled::Mixed(printable(line, 120)));
     }
-    Ok(Answer::new(&lines).report())
+    let answer = Answer::new(&lines);
+    let all = |key| answer.all(key).collect();
+    let (count, log, followed, of) = (answer.one("logs"), all("log"), all("followed"), all("of"));
+    Ok(Report { logs: Raw { count, log, followed, of, bytes: raw, terminal }.read(), ..answer.report() })
+}
+
+/// What the probe itself said.
+struct Spoken<'a> {
+    /// From behind the line `begin` to before the line `end`.
+    text: &'a [u8],
+    /// Every byte behind the line `end`; none without that line.
+    raw: Option<&'a [u8]>,
+    /// The lines end in CR LF.
+    terminal: bool,
+}
+
+impl<'a> Spoken<'a> {
+    /// From the first line `begin` to the first line `end` behind it: what comes later may be of a log, and hold anything.
+    fn of(output: &'a [u8]) -> Option<Spoken<'a>> {
+        let (mut next, mut begun) = (0, None);
+        for line in output.split(|byte| *byte == b'\n') {
+            let from = next;
+            next += line.len() + 1;
+            let (line, terminal) = line.strip_suffix(b"\r").map_or((line, false), |line| (line, true));
+            match begun {
+                None if line == b"begin factory-probe 1" => begun = Some((next, terminal)),
+                Some((text, through)) if line == b"end" && terminal == through => {
+                    let text = output.get(text..from.saturating_sub(1)).unwrap_or_default();
+                    return Some(Spoken { text, raw: Some(output.get(next..).unwrap_or_default()), terminal });
+                }
+                _ => {}
+            }
+        }
+        begun.map(|(text, terminal)| Spoken { text: output.get(text..).unwrap_or_default(), raw: None, terminal })
+    }
 }
 
 /// `key value`: a key of small letters, digits and `_`, and a space.
@@ -113,7 +152,7 @@ fn is_line(line: &str) -> bool {
 }
 
 /// The lines of an answer by their key, in their order.
-struct Answer<'a>(BTreeMap<&'a str, Vec<&'a str>>);
+pub(super) struct Answer<'a>(BTreeMap<&'a str, Vec<&'a str>>);
 
 impl<'a> Answer<'a> {
     fn new(lines: &[&'a str]) -> Answer<'a> {
@@ -127,12 +166,12 @@ impl<'a> Answer<'a> {
     }
 
     /// All values of a key.
-    fn all(&self, key: &str) -> impl Iterator<Item = &'a str> {
+    pub(super) fn all(&self, key: &str) -> impl Iterator<Item = &'a str> {
         self.0.get(key).into_iter().flatten().copied()
     }
 
     /// The value of a key that must have one: none if two lines disagree.
-    fn one(&self, key: &str) -> Option<&'a str> {
+    pub(super) fn one(&self, key: &str) -> Option<&'a str> {
         only(self.all(key))
     }
 
@@ -145,10 +184,15 @@ impl<'a> Answer<'a> {
         let load = self.one("loadavg").and_then(loadavg);
         let pids = Pids { max: self.one("pid_max").and_then(number).filter(|max| *max > 0), used: load.map(|l| l.1) };
         let found = self.found();
+        let clock = self.one("clock_start").and_then(seconds).zip(self.one("clock_end").and_then(seconds));
+        let (now, uptime_s) = (clock.map(|clock| clock.0), self.one("uptime").and_then(uptime));
+        let running = self.running();
+        let counted = running.as_ref().map(|running| running.values().sum());
+        let booted = now.zip(uptime_s).map(|(now, uptime)| now - uptime);
         Report {
-            clock: self.one("clock_start").and_then(seconds).zip(self.one("clock_end").and_then(seconds)),
+            clock,
             boot_id: self.one("boot_id").filter(|id| is_boot_id(id)).map(Into::into),
-            uptime_s: self.one("uptime").and_then(uptime),
+            uptime_s,
             cores: self.one("cores").and_then(number).filter(|cores| *cores > 0),
             load: load.map(|l| l.0),
             mem: some(self.mem()),
@@ -163,12 +207,14 @@ impl<'a> Answer<'a> {
             cpu_ticks: self.one("stat").and_then(ticks),
             disks: self.disks(),
             pids: some(pids),
-            running: self.running(),
+            matched: counted.and_then(|counted| matched(self, counted, booted)),
+            running,
             home: self.one("home").map(Into::into),
             host_id: self.one("host_id").filter(|id| is_plain(id)).map(Into::into),
             fence: some(self.fence()),
             found,
-            runs: self.runs(),
+            runs: runs(self, now),
+            logs: None,
         }
     }
 
@@ -312,7 +358,7 @@ impl<'a> Answer<'a> {
                     let by = (state == "hidden").then(|| "factory".to_owned());
                     let path = path.map(str::to_owned);
                     let (agent, repo, how, held) = (agent.into(), repo.into(), "active_file".into(), state != "shown");
-                    found.push(Found { agent, repo, how, held, by, path, line: None });
+                    found.push(Found { agent, repo, how, held, by, path, live: None, line: None });
                     continue;
                 }
             };
@@ -323,6 +369,7 @@ impl<'a> Answer<'a> {
                 held: true,
                 by: line.and_then(HaltLine::parse).map(|line| line.by),
                 path: path.map(str::to_owned),
+                live: None,
                 line: line.map(str::to_owned),
             };
             let lines = self.all("hold").filter_map(|line| line.strip_prefix(index.as_str())?.strip_prefix(' '));
@@ -332,15 +379,27 @@ impl<'a> Answer<'a> {
             }
             found.append(&mut holds);
         }
+        found.extend(self.all("cron").map(crontab).collect::<Option<Vec<_>>>()?);
         (told == count).then_some(found)
     }
+}
 
-    fn runs(&self) -> Option<Vec<Run>> {
-        let count = self.one("runs").and_then(number)?;
-        let runs: Vec<Run> = self.all("run").map(run).collect::<Option<_>>()?;
-        let tokens: BTreeSet<&str> = runs.iter().map(|run| run.token.as_str()).collect();
-        (tokens.len() as u64 == count && runs.len() == tokens.len()).then_some(runs)
-    }
+/// `LIVE HELD KEY`: how many lines of crontabs start the agent, and how many are held.
+fn crontab(text: &str) -> Option<Found> {
+    let mut words = text.split(' ');
+    let (live, held) = (number(words.next()?)?, number(words.next()?)?);
+    let key = words.next().filter(|_| words.next().is_none())?;
+    let Key { agent, repo, .. } = Key::of(key);
+    Some(Found {
+        agent: agent.to_owned(),
+        repo: repo.to_owned(),
+        how: "cron".to_owned(),
+        held: live == 0 && held > 0,
+        by: (held > 0).then(|| "factory".to_owned()),
+        path: Some(key.to_owned()),
+        live: Some(live),
+        line: None,
+    })
 }
 
 /// `AGENT REPO PATH`.
@@ -350,7 +409,7 @@ fn own_means(text: &str) -> Option<(&str, &str, Option<&str>)> {
 }
 
 /// The value if there is one and no other.
-fn only<'a>(mut values: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn only<'a>(mut values: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let first = values.next()?;
     values.all(|other| other == first).then_some(first)
 }

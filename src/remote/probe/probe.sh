@@ -1,5 +1,6 @@
 # The factory probe. Its question, an argument or else stdin, is lines `home PATH`, `disk PATH`, `match AGENT TEXT`,
-# `file AGENT REPO PATH`, `active AGENT REPO PATH`, `end`; it prints lines `key value`, last `end`. What cannot be read is not printed: a missing line is unknown, never 0.
+# `file AGENT REPO PATH`, `active AGENT REPO PATH`, `cron KEY TEXT`, `last`, `since YYYYMMDD`, `end`; it prints lines
+# `key value`, last `end`. What cannot be read is not printed: a missing line is unknown, never 0.
 # Shell builtins read /proc, since each process started costs as much as all of those reads. Words are lines throughout,
 # and nothing is a pattern unless `set +f` says so.
 
@@ -10,21 +11,16 @@ first() {
   [ -f "$2" ] && [ -r "$2" ] && { IFS= read -r l <"$2" || [ "$l" ]; } && printf '%s %s\n' "$1" "$l"
 }
 
-# expand PATH: `~` is the home directory here
-expand() {
-  case $1 in
-  '~') at=$HOME ;;
-  '~/'*) at=$HOME/${1#??} ;;
-  *) at=$1 ;;
-  esac
-}
-
 # By cat, since a shell that reads byte by byte (dash, BusyBox) gets one digit of a kernel's number. By one, if it finds
-# both.
+# all. `x` becomes another way each time to write `./`, by which the names that we give to head and tail are known.
 kernel() {
-  set -- $(cat /proc/sys/kernel/random/boot_id /proc/sys/kernel/pid_max)
-  [ $# -eq 2 ] || set -- "$(cat /proc/sys/kernel/random/boot_id)" "$(cat /proc/sys/kernel/pid_max)"
-  boot=$1
+  set -- $(cat /proc/sys/kernel/random/boot_id /proc/sys/kernel/pid_max /proc/sys/kernel/random/uuid)
+  [ $# -eq 3 ] || set -- "$(cat /proc/sys/kernel/random/boot_id)" "$(cat /proc/sys/kernel/pid_max)"
+  boot=$1 l=$3 x=./
+  while [ "$l" ] && [ ${#x} -lt 24 ]; do
+    case $l in [0-7]*) x=$x/ ;; [!-]*) x=$x./ ;; esac
+    l=${l#?}
+  done
   [ "$1" ] && printf 'boot_id %s\n' "$1"
   [ "$2" ] && printf 'pid_max %s\n' "$2"
 }
@@ -89,52 +85,6 @@ holds() {
   done
 }
 
-# Counts runs per agent. One head and one awk for all processes, head's second /dev/null proves them all seen; an own
-# child, any probe and a person's terminal do not count, and a match below a match of the same agent is the same run.
-running() {
-  cd /proc && [ -r 1/stat ] || return
-  {
-    printf '%s\n' "$matches"
-    set +f
-    exec head -c 4096 /dev/null [0-9]*/cmdline /dev/null
-  } | tr '\000' ' ' | awk -v self=$$ '
-    function look(pid,   file, line, text, f) {
-      if (pid in parent) return
-      parent[pid] = 0; tty[pid] = -1; file = pid "/stat"; text = ""
-      while ((getline line < file) > 0) text = text " " line
-      close(file)
-      if (!sub(/^.*\) /, "", text)) return
-      split(text, f, " "); parent[pid] = f[2]; tty[pid] = f[5]
-    }
-    function mine(agent, pid) { look(pid); return ((agent, pid) in hit) && tty[pid] == 0 }
-    function below(agent, pid,   n) {
-      for (n = 0; pid > 0 && n < 1000; n++) {
-        if (pid == self) return 1
-        look(pid); pid = parent[pid]
-        if (pid > 0 && mine(agent, pid)) return 1
-      }
-      return 0
-    }
-    !table && $0 == "" { table = 1; next }
-    !table { i = index($0, " "); agent[++n] = substr($0, 1, i - 1); text[n] = substr($0, i + 1); count[agent[n]] = 0; next }
-    /^==> ([0-9]+\/cmdline|\/dev\/null) <==$/ {
-      if (pid && !index(cmd, "# The factory probe. Its question"))
-        for (i = 1; i <= n; i++) if (index(cmd, text[i])) hit[agent[i], pid] = 1
-      pid = substr($2, 1, index($2, "/") - 1); cmd = ""
-      if (pid == "") ends++
-      next
-    }
-    { cmd = cmd " " $0 }
-    END {
-      if (ends < 2) exit
-      for (key in hit) {
-        split(key, part, SUBSEP)
-        if (mine(part[1], part[2]) && !below(part[1], part[2])) count[part[1]]++
-      }
-      for (a in count) print "running", a, count[a]
-    }'
-}
-
 probe() {
   LC_ALL=C
   PATH=${PATH:+$PATH:}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -145,14 +95,18 @@ probe() {
 '
   IFS=$nl
   set -f
-  home='' disks='' matches='' means='' asked=''
+  home='' disks='' matches='' means='' crons='' last='' since='' asked='' asked_logs='' parts=''
   [ "$1" ] || set -- "$(cat)"
   for line in $1; do
     case $line in
     'home '*) home=${line#home } ;;
     'disk '*) disks=$disks${line#disk }$nl ;;
-    'match '*) matches=$matches${line#match }$nl ;;
+    'match '*) matches=$matches$line$nl ;;
     'file '* | 'active '*) means=$means$line$nl ;;
+    last) last=1 ;;
+    'since '*) since=${line#since } ;;
+    'cron '*) crons=$crons${line#cron }$nl ;;
+    'caps '* | 'log '* | 'follow '* | 'was '*) asked_logs=$asked_logs$line$nl ;;
     end)
       asked=1
       break
@@ -222,7 +176,8 @@ probe() {
     esac
   fi
   usage "$@"
-  [ "$matches" ] && running
+  living
+  [ "$crons" ] && crontabs
 
   if [ "$known" ]; then
     first host_id "$home/host-id"
@@ -260,19 +215,10 @@ probe() {
       i=$((i + 1))
     done
     if [ ! -e "$home/halt" ] || { [ -r "$home/halt" ] && [ -x "$home/halt" ]; }; then printf 'halts %s\n' "$i"; fi
-    i=0
-    set +f
-    set -- "$home"/runs/*
-    set -f
-    for f in "$@"; do
-      [ -d "$f" ] || continue
-      case ${f##*/} in *[!A-Za-z0-9._-]*) continue ;; esac
-      state "$f"
-      printf 'run %s %s\n' "${f##*/}" "$s"
-      i=$((i + 1))
-    done
-    if [ ! -e "$home/runs" ] || { [ -r "$home/runs" ] && [ -x "$home/runs" ]; }; then printf 'runs %s\n' "$i"; fi
+    runs
   fi
+  [ ! "$known" ] || [ ! "$asked_logs" ] || logs "$asked_logs"
   clock clock_end
   printf 'end\n'
+  [ ! "$parts" ] || logs_send
 }

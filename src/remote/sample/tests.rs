@@ -92,8 +92,8 @@ prop_compose! {
         sample.disks = Some(vec![Disk { path: path.clone(), total: a, free: b, inodes_total: c, inodes_free: d }]);
         sample.running = running;
         sample.fence = a.map(|a| Fence { fleet: None, epoch: Some(a), holder: boot_id.clone() });
-        sample.found = Some(vec![Found { agent: path.clone(), repo: "*".into(), how: "file".into(), held, by: boot_id, path: None, line: None }]);
-        sample.runs = b.map(|b| vec![Run { token: path, state: "RUNNING".into(), rss: Some(b), oom_kills: c, out: d, err: None }]);
+        sample.found = Some(vec![Found { agent: path.clone(), repo: "*".into(), how: "file".into(), held, by: boot_id, path: None, live: None, line: None }]);
+        sample.runs = b.map(|b| vec![Run { token: path, state: "RUNNING".into(), rss: Some(b), oom_kills: c, out: d, ..Run::default() }]);
         sample
     }
 }

@@ -92,22 +92,27 @@ fn a_resume_lifts_what_is_inside_and_tells_what_is_wider() {
 
 #[test]
 fn a_hold_shows_in_these_files() {
-    // What is held, and the files on b1; `away:` is an `active_file`.
+    // What is held, and the files on b1; `away:` is an `active_file`, `line:` the key of crontab lines.
     let table = [
         // dev is started by poll, that by boss: who starts what is held is held.
-        ("b1 * dev", "boss dev poll /srv/harb.halt away:~/poll on"),
+        ("b1 * dev", "boss dev poll /srv/harb.halt away:~/poll on line:dev@web"),
         ("b1 harb dev", "boss@harb dev@harb poll@harb /srv/harb.halt"),
-        ("b1 web dev", "boss@web dev@web poll@web"),
+        ("b1 web dev", "boss@web dev@web poll@web line:dev@web"),
+        ("b1 * nightly", "nightly line:nightly"),
+        ("b1 web nightly", "nightly@web"),
         ("b1 * review", "boss poll review ~/review.halt away:~/poll on"),
         ("b1 harb review", "boss@harb poll@harb review@harb"),
         ("b1 * poll", "boss poll away:~/poll on"),
         ("b1 * boss", "boss"),
         // Only by name or with `--all`.
         ("b1 * supervisor", "supervisor away:/opt/supervisor.on"),
-        ("b1 * *", "boss dev poll review /srv/harb.halt ~/review.halt away:~/poll on"),
+        (
+            "b1 * *",
+            "boss dev nightly poll review /srv/harb.halt ~/review.halt away:~/poll on line:dev@web line:nightly",
+        ),
         (
             "b1 * **",
-            "boss dev poll review supervisor /srv/harb.halt ~/review.halt away:/opt/supervisor.on away:~/poll on",
+            "boss dev nightly poll review supervisor /srv/harb.halt ~/review.halt away:/opt/supervisor.on away:~/poll on line:dev@web line:nightly",
         ),
         ("b1 harb,web poll", "boss@harb boss@web poll@harb poll@web"),
         ("* * boss", "boss"),
@@ -120,7 +125,9 @@ fn a_hold_shows_in_these_files() {
         let holds = [held("h", scope(hold))];
         let wanted = Wanted::on("b1", &holds, &model);
         let shown = wanted.files.keys().map(HaltFile::to_string);
-        let all: Vec<String> = shown.chain(wanted.hidden.iter().map(|path| format!("away:{path}"))).collect();
+        let away = wanted.hidden.iter().map(|path| format!("away:{path}"));
+        let lines = wanted.lines.iter().map(|mark| format!("line:{}", mark.key));
+        let all: Vec<String> = shown.chain(away).chain(lines).collect();
         assert_eq!(all.join(" "), files, "{hold}");
     }
 }

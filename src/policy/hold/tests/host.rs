@@ -12,6 +12,9 @@ use super::super::person::scope_of;
 use super::super::wanted::Wanted;
 use super::laws::scopes;
 use super::*;
+use crate::inventory::agents::Class;
+use crate::policy::ladder::Standing;
+use crate::remote::crontab::Edit;
 use crate::remote::guard::{Drop, Op, Word};
 use crate::remote::halt::{HaltFile, HaltLine, Kind};
 
@@ -44,19 +47,41 @@ pub enum Step {
     Write(HaltFile),
     /// A line of our form that another fleet, or a visitor, wrote, with an end or not.
     Stranger(HaltFile, Option<u16>),
-    /// The ladder's.
-    Auto(HaltFile),
+    /// The ladder holds nothing, dev, or dev and review.
+    Ladder(u8),
     Remove(HaltFile),
     /// Somebody takes the first line out.
     Behead(HaltFile),
     /// Somebody puts an `active_file` there, or takes away what is there of it.
     Active(&'static str, bool),
+    /// Somebody edits the crontab: some lines start the agent, some are held.
+    Lines(&'static str, Lines),
 }
 
 const ACTIVE: [&str; 2] = ["~/poll on", "/opt/supervisor.on"];
 
+/// The keys of crontab lines; the last is of an agent that the inventory has no more.
+const KEYS: [&str; 3] = ["nightly", "dev@web", "gone"];
+
+/// Lines that start an agent, none of them held.
+const LIVE: Lines = Lines { live: true, held: false };
+
 fn files() -> impl Strategy<Value = HaltFile> {
-    let home = ["dev", "dev@harb", "review", "poll", "boss", "supervisor", "unheard-of", "extra", "dev~", "a@b@c"];
+    let home = [
+        "dev",
+        "dev@harb",
+        "review",
+        "poll",
+        "boss",
+        "supervisor",
+        "unheard-of",
+        "extra",
+        "nightly",
+        "dev@web",
+        "gone",
+        "dev~",
+        "a@b@c",
+    ];
     let path = ["~/review.halt", "/srv/harb.halt", "/nobody's"];
     prop_oneof![
         select(home.to_vec()).prop_map(|name| HaltFile::Home(name.to_owned())),
@@ -66,7 +91,7 @@ fn files() -> impl Strategy<Value = HaltFile> {
 
 /// Scopes that make holds overlap those of persons: one host, one agent.
 fn near() -> impl Strategy<Value = Scope> {
-    let narrow = select(["dev", "review", "poll", "supervisor", "*", "**"].to_vec());
+    let narrow = select(["dev", "review", "poll", "nightly", "gone", "supervisor", "*", "**"].to_vec());
     let narrow = narrow.prop_map(|agent| scope(&format!("b1 * {agent}")));
     prop_oneof![narrow, scopes()]
 }
@@ -84,10 +109,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => files().prop_map(Step::Touch),
         2 => files().prop_map(Step::Write),
         2 => (files(), option::weighted(0.4, 1u16..300)).prop_map(|(file, until)| Step::Stranger(file, until)),
-        1 => files().prop_map(Step::Auto),
+        3 => (0_u8..3).prop_map(Step::Ladder),
         3 => files().prop_map(Step::Remove),
         1 => files().prop_map(Step::Behead),
         2 => (select(ACTIVE.to_vec()), any::<bool>()).prop_map(|(path, there)| Step::Active(path, there)),
+        2 => (select(KEYS.to_vec()), any::<bool>(), any::<bool>())
+            .prop_map(|(key, live, held)| Step::Lines(key, Lines { live, held })),
     ];
     vec(one, 1..40)
 }
@@ -97,8 +124,10 @@ pub struct World {
     pub files: BTreeMap<HaltFile, Vec<String>>,
     /// Whether the `active_file` is there, and the renamed one.
     pub active: BTreeMap<String, (bool, bool)>,
+    pub lines: BTreeMap<String, Lines>,
     pub holds: Vec<Hold>,
     pub shown: BTreeMap<String, u32>,
+    ladder: Standing,
     model: Model,
     seconds: i64,
     up: bool,
@@ -113,8 +142,10 @@ impl World {
         World {
             files: BTreeMap::new(),
             active: ACTIVE.iter().map(|path| ((*path).to_owned(), (true, false))).collect(),
+            lines: KEYS.iter().map(|key| ((*key).to_owned(), LIVE)).collect(),
             holds: Vec::new(),
             shown: BTreeMap::new(),
+            ladder: Standing::default(),
             model: model(false),
             seconds: 0,
             up: true,
@@ -136,7 +167,7 @@ impl World {
             (false, false) => Active::Gone,
         };
         let active = self.active.iter().map(|(path, at)| (path.clone(), state(*at))).collect();
-        Sighting { files: self.files.clone(), active }
+        Sighting { files: self.files.clone(), active, lines: self.lines.clone() }
     }
 
     fn clock(&self) -> BootClock {
@@ -189,9 +220,28 @@ impl World {
                 }
                 Word::Done
             }
+            // No table fits on a full disk.
+            Op::Cron(_) if full => Word::Failed,
+            Op::Cron(Edit::Hold { wanted, ours }) => {
+                for (key, lines) in &mut self.lines {
+                    let any = lines.live || lines.held;
+                    if wanted.iter().any(|mark| mark.key == *key) {
+                        *lines = Lines { live: false, held: any };
+                    } else if ours.contains(key) && lines.held {
+                        *lines = LIVE;
+                    }
+                }
+                Word::Done
+            }
             other => panic!("{other:?}"),
         };
         (self.guard != Guard::Unheard).then_some(word)
+    }
+
+    /// What people hold, and what the ladder does.
+    fn all(&self) -> Vec<Hold> {
+        let auto = auto("b1", &self.ladder, &self.model, "b1");
+        self.holds.iter().cloned().chain(auto).collect()
     }
 
     pub fn tick(&mut self) -> Option<Plan> {
@@ -200,7 +250,7 @@ impl World {
         if !self.up {
             return None;
         }
-        let plan = plan("b1", &self.holds, &self.model, &self.shown, &self.sighting(), 7);
+        let plan = plan("b1", &self.all(), &self.model, &self.shown, &self.sighting(), 7, true);
         let mut shown = plan.shown.clone();
         for person in &plan.found {
             let id = self.id();
@@ -224,10 +274,12 @@ impl World {
         let lines = self.files.entry(file.clone()).or_default();
         // Where a hold was lifted and the host has not followed, nobody can tell new from old; and an empty file where a
         // hold is wanted is that hold.
-        let pending = self
-            .holds
-            .iter()
-            .any(|hold| hold.ended.is_some() && self.shown.contains_key(&super::super::plan::key(&hold.id, file)));
+        let showed = |id: &str| self.shown.contains_key(&super::super::plan::key(id, file));
+        // The ladder's are lifted by not being wanted any more.
+        let auto = auto("b1", &self.ladder, &self.model, "b1");
+        let over = |id: &&str| !auto.iter().any(|hold| hold.id == **id);
+        let pending = self.holds.iter().any(|hold| hold.ended.is_some() && showed(&hold.id))
+            || super::super::ids().filter(over).any(showed);
         if !text.is_empty() {
             lines.push(text.to_owned());
             if !pending {
@@ -270,7 +322,11 @@ impl World {
             Step::Resume(scope) => {
                 resume(&mut self.holds, scope, "bob@desk", at(self.seconds), |agent| self.model.is_supervisor(agent));
                 let inside = |of: &Scope| of.inside(scope, |agent| self.model.is_supervisor(agent));
-                self.persons.retain(|(file, _)| !scope_of("b1", file, &self.model).is_some_and(|of| inside(&of)));
+                // The hold that stands for it may be of the time before agents came that share its file, or went.
+                let lifted = |file: &HaltFile| {
+                    [false, true].iter().any(|later| scope_of("b1", file, &model(*later)).is_some_and(|of| inside(&of)))
+                };
+                self.persons.retain(|(file, _)| !lifted(file));
             }
             Step::Tick => {
                 let found: Vec<Hold> = self.holds.iter().filter(|hold| hold.ended.is_none()).cloned().collect();
@@ -304,11 +360,11 @@ impl World {
                     self.fill(file);
                 }
             }
-            Step::Auto(file) => {
-                let text = format!("auto ladder b1 2026-01-01T00:00:00Z - 7 {}", self.id());
-                self.files.entry(file.clone()).or_default().push(text.clone());
-                self.persons.insert((file.clone(), text));
-                self.fill(file);
+            Step::Ladder(rungs) => {
+                self.ladder = Standing::default();
+                for class in [Class::Dev, Class::Review].into_iter().take(usize::from(*rungs)) {
+                    self.ladder.adopt(class, at(self.seconds), "memory is short");
+                }
             }
             Step::Remove(file) => {
                 self.files.remove(file);
@@ -323,12 +379,16 @@ impl World {
             Step::Active(path, there) => {
                 self.active.insert((*path).to_owned(), (*there, false));
             }
+            Step::Lines(key, lines) => {
+                self.lines.insert((*key).to_owned(), *lines);
+            }
         }
         // An empty file where somebody else's hold is wanted is that hold.
-        let wanted = Wanted::on("b1", &self.holds, &self.model);
+        let all = self.all();
+        let wanted = Wanted::on("b1", &all, &self.model);
         let lines =
             |file: &HaltFile, text: &str| self.files.get(file).is_some_and(|lines| lines.contains(&text.to_owned()));
-        // Every text of a person, and the ladder's, is where it was.
+        // Every text of a person is where it was.
         for (file, text) in self.persons.iter().filter(|(_, text)| !text.is_empty()) {
             assert!(lines(file, text), "{text} is gone from {file}: {:?}", self.files.get(file));
         }
@@ -361,7 +421,8 @@ impl World {
 
     /// What holds after quiet ticks: the host shows what is held and nothing else, and there is nothing more to do.
     pub fn check_quiet(&mut self) {
-        let wanted = Wanted::on("b1", &self.holds, &self.model);
+        let all = self.all();
+        let wanted = Wanted::on("b1", &all, &self.model);
         let given_up = |hold: &Hold, place: &str| self.shown.get(&format!("{} {place}", hold.id)) >= Some(&2);
         for (file, holds) in &wanted.files {
             let lines = self.files.get(file);
@@ -378,13 +439,11 @@ impl World {
             }
         }
         for (file, lines) in &self.files {
-            let auto = |text: &String| HaltLine::parse(text).is_some_and(|line| line.kind == Kind::Auto);
             let nobodys = scope_of("b1", file, &self.model).is_none();
-            let ok = nobodys || wanted.files.contains_key(file) || (!lines.is_empty() && lines.iter().all(auto));
-            assert!(ok, "nobody wants {file}: {lines:?}");
+            assert!(nobodys || wanted.files.contains_key(file), "nobody wants {file}: {lines:?}");
         }
         for unit in self.model.units().iter().filter(|unit| matches!(unit.means, Means::Active(_))) {
-            let path = unit.means.path();
+            let Means::Active(path) = &unit.means else { continue };
             let covered = unit.covers.iter().any(|file| self.files.contains_key(file));
             match (self.active[path], wanted.hidden.contains(path)) {
                 ((true, _), true) => {
@@ -399,7 +458,21 @@ impl World {
                 _ => {}
             }
         }
-        let again = plan("b1", &self.holds, &self.model, &self.shown, &self.sighting(), 7);
+        for unit in self.model.units() {
+            let Means::Cron(_) = &unit.means else { continue };
+            let key = HaltFile::of(&unit.agent, &unit.repo).to_string();
+            let holds: Vec<&Hold> =
+                unit.covers.iter().filter_map(|file| wanted.files.get(file)).flatten().copied().collect();
+            let lines = self.lines[&key];
+            let left = holds.iter().all(|hold| given_up(hold, &format!("crontab:{key}")));
+            assert!(holds.is_empty() || !lines.live || left, "{key} is started: {lines:?}");
+            let covered = unit.covers.iter().any(|file| self.files.contains_key(file));
+            assert!(!holds.is_empty() || !lines.held || covered, "{key} is held for nobody");
+        }
+        let gone = HaltFile::of("gone", "*");
+        let held = wanted.files.contains_key(&gone) || self.files.contains_key(&gone);
+        assert!(held || !self.lines["gone"].held, "held for an agent that nobody knows any more");
+        let again = plan("b1", &self.all(), &self.model, &self.shown, &self.sighting(), 7, true);
         assert!(again.ops().is_empty() && again.notes.is_empty() && again.found.is_empty(), "{again:?}");
         assert_eq!(again.shown, self.shown);
     }
@@ -436,10 +509,11 @@ proptest! {
         for works in guards {
             world.step(&Step::Remove(file.clone()));
             world.active.insert(path.to_owned(), (true, false));
+            KEYS.iter().for_each(|key| world.step(&Step::Lines(key, LIVE)));
             world.guard = if works { Guard::Works } else { Guard::Fails };
             let plan = world.tick().unwrap();
             prop_assert!(plan.found.is_empty());
-            let writes = plan.add.iter().any(|(at, _)| *at == file) || !plan.hide.is_empty();
+            let writes = plan.add.iter().any(|(at, _)| *at == file) || !plan.hide.is_empty() || plan.lines.is_some();
             put_back += usize::from(writes && works);
         }
         prop_assert!(put_back <= 1, "{put_back}");

@@ -15,10 +15,12 @@ use crate::inventory::repos::Repos;
 use crate::inventory::settings::Settings;
 
 /// Every way to be halted: by the file in the home (dev, boss), by one elsewhere (review), by an `active_file` (poll,
-/// supervisor), by others at one repo (dev at harb); poll starts dev and review, boss starts poll.
+/// supervisor), by crontab lines (nightly), by others at one repo (dev at harb and web); poll starts dev and review, boss
+/// starts poll.
 const AGENTS: &str = "
   review: {halt: {file: ~/review.halt}}
   poll: {class: dev, start: cron, starts: [dev, review], halt: {active_file: ~/poll on}}
+  nightly: {class: review, start: cron, halt: {cron: bin/nightly}}
   boss: {class: supervisor, start: cron, starts: [poll]}
   supervisor: {halt: {active_file: /opt/supervisor.on}}
 ";
@@ -42,7 +44,7 @@ fn model(later: bool) -> Model {
 fn parsed(agents: &str) -> Model {
     let mut problems = Diagnostics::default();
     let settings = Settings::parse(source("factory.yml", format!("agents:{agents}")), &mut problems).0.unwrap();
-    let repos = "repos:\n  harb: {slug: o/harb, agents: {dev: {halt: {file: /srv/harb.halt}}}}\n  web: {slug: o/web}\n";
+    let repos = "repos:\n  harb: {slug: o/harb, agents: {dev: {halt: {file: /srv/harb.halt}}}}\n  web: {slug: o/web, agents: {dev: {halt: {cron: web.sh}}}}\n";
     let text = format!("defaults: {{forge: {{kind: forgejo, url: 'https://codeberg.org'}}}}\n{repos}");
     let repos = Repos::parse(source("repos.yml", text), &settings, &mut problems).unwrap();
     assert_eq!(repos.broken, Vec::<String>::new(), "{problems:?}");

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use super::super::plan::line;
 use super::host::{Guard, Step, World};
 use super::*;
-use crate::remote::guard::{Op, Word};
-use crate::remote::halt::HaltFile;
+use crate::inventory::agents::Class;
+use crate::policy::ladder::Standing;
+use crate::remote::crontab::{Edit, Mark};
+use crate::remote::guard::{Drop, Op, Word};
+use crate::remote::halt::{HaltFile, Kind};
 use crate::remote::sample;
 
 fn file(name: &str) -> HaltFile {
@@ -16,12 +19,16 @@ fn file(name: &str) -> HaltFile {
 fn sighting(files: &[(&str, &[&str])]) -> Sighting {
     let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
     let active = BTreeMap::from([("~/poll on".to_owned(), Active::Shown)]);
-    Sighting { files: files.iter().map(|(name, texts)| (file(name), lines(texts))).collect(), active }
+    Sighting {
+        files: files.iter().map(|(name, texts)| (file(name), lines(texts))).collect(),
+        active,
+        ..Sighting::default()
+    }
 }
 
 fn plan_of(holds: &[Hold], shown: &[(&str, u32)], seen: &Sighting) -> Plan {
     let shown = shown.iter().map(|(key, times)| ((*key).to_owned(), *times)).collect();
-    plan("b1", holds, &model(false), &shown, seen, 7)
+    plan("b1", holds, &model(false), &shown, seen, 7, true)
 }
 
 /// A world in which these steps were taken.
@@ -29,6 +36,43 @@ fn world(steps: &[Step]) -> World {
     let mut world = World::new();
     steps.iter().for_each(|step| world.step(step));
     world
+}
+
+/// What the ladder holds when it holds dev.
+fn ladder() -> Vec<Hold> {
+    let mut standing = Standing::default();
+    assert!(standing.adopt(Class::Dev, Timestamp::UNIX_EPOCH, "memory is short"));
+    auto("b1", &standing, &model(false), "b1")
+}
+
+#[test]
+fn the_ladders_lines_and_those_of_people_leave_each_other_alone() {
+    let person = [held("h", scope("b1 * dev"))];
+    let (mine, auto) = (line(&person[0], 7).render(), line(&ladder()[0], 7).render());
+    let both: Vec<Hold> = person.iter().cloned().chain(ladder()).collect();
+    let dev = |plan: &Plan| plan.drop.iter().filter(|(at, _)| *at == file("dev")).cloned().collect::<Vec<_>>();
+    let adds = |plan: &Plan| plan.add.iter().filter(|(at, _)| *at == file("dev")).count();
+    // Each is added beside the other, and neither is taken for the other or for a stranger's.
+    for (there, missing) in [(&mine, &auto), (&auto, &mine)] {
+        let plan = plan_of(&both, &[], &sighting(&[("dev", &[there])]));
+        assert_eq!((adds(&plan), dev(&plan), plan.found.len()), (1, vec![], 0));
+        let (_, line) = plan.add.iter().find(|(at, _)| *at == file("dev")).unwrap();
+        assert_eq!(&line.render(), missing);
+    }
+    // One ends: the other stays.
+    let seen = sighting(&[("dev", &[&mine, &auto])]);
+    let over = plan_of(&person, &[("ladder-dev dev", 0), ("h dev", 0)], &seen);
+    assert_eq!(dev(&over), [(file("dev"), Drop::Line(Kind::Auto, "ladder-dev".to_owned()))]);
+    let lifted = Hold { ended: Some(Ended { at: at(9), by: Some("bob".to_owned()) }), ..person[0].clone() };
+    let holds: Vec<Hold> = [lifted].into_iter().chain(ladder()).collect();
+    let lifted = plan_of(&holds, &[("ladder-dev dev", 0), ("h dev", 0)], &seen);
+    assert_eq!(dev(&lifted), [(file("dev"), Drop::Line(Kind::Manual, "h".to_owned()))]);
+    // A line of the ladder's that a person forged is the ladder's to take out; one of a person's with its id is not.
+    let forged = "manual ladder-dev eve 2026-01-01T00:00:00Z - 7 -";
+    assert_eq!(plan_of(&[], &[], &sighting(&[("dev", &[forged])])).found.len(), 1);
+    // What a full disk left of the ladder's file goes with its hold.
+    let empty = plan_of(&[], &[("ladder-dev dev", 0)], &sighting(&[("dev", &[])]));
+    assert_eq!((dev(&empty), empty.found.len()), (vec![(file("dev"), Drop::Foreign)], 0));
 }
 
 fn notes(plan: &Plan) -> Vec<&str> {
@@ -179,13 +223,85 @@ fn an_active_file_that_comes_back_is_renamed_once_more_and_then_left() {
 
 #[test]
 fn an_active_file_stays_away_while_the_ladder_holds_the_agent() {
-    let auto = "auto ladder b1 2026-01-01T00:00:00Z - 7 -";
+    let dev = ladder();
+    let auto = line(&dev[0], 7).render();
     let hidden = |files: &[(&str, &[&str])]| Sighting {
         active: BTreeMap::from([("~/poll on".to_owned(), Active::Hidden)]),
         ..sighting(files)
     };
-    assert!(plan_of(&[], &[], &hidden(&[("poll", &[auto])])).ops().is_empty());
+    let all = Wanted::on("b1", &dev, &model(false)).files;
+    assert!(all.contains_key(&file("poll")), "whoever starts dev is held with it");
+    let files = all.keys().map(|file| (file.clone(), vec![auto.clone()])).collect();
+    assert_eq!(plan_of(&dev, &[], &Sighting { files, ..hidden(&[]) }).ops(), []);
+    // Once it is over: the line goes, and the file comes back.
+    let over = plan_of(&[], &[("ladder-dev poll", 0)], &hidden(&[("poll", &[&auto])]));
+    assert_eq!(over.drop, [(file("poll"), Drop::Line(Kind::Auto, "ladder-dev".to_owned()))]);
+    assert_eq!(over.show, [("~/poll on".to_owned(), vec![file("poll")])]);
     assert_eq!(plan_of(&[], &[], &hidden(&[])).show, [("~/poll on".to_owned(), vec![file("poll")])]);
+}
+
+#[test]
+fn crontab_lines_that_come_back_are_held_once_more_and_then_left() {
+    let nightly = [held("h", scope("b1 * nightly")), held("i", scope("b1 web dev"))];
+    let mark = |key: &str, text: &str| Mark { key: key.to_owned(), text: text.to_owned() };
+    let (dev, night) = (mark("dev@web", "web.sh"), mark("nightly", "bin/nightly"));
+    let plan = |shown: &[(&str, u32)], dev: Lines, night: Lines| {
+        let files =
+            [("nightly", &nightly[0]), ("boss@web", &nightly[1]), ("dev@web", &nightly[1]), ("poll@web", &nightly[1])];
+        let files = files.map(|(name, hold)| (file(name), vec![line(hold, 7).render()]));
+        let lines = BTreeMap::from([("dev@web".to_owned(), dev), ("nightly".to_owned(), night)]);
+        let seen = Sighting { files: files.into(), lines, ..sighting(&[]) };
+        plan_of(&nightly, shown, &seen)
+    };
+    let (live, kept, none) = (Lines { live: true, held: false }, Lines { live: false, held: true }, Lines::default());
+    let ours = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
+    let both = Edit::Hold { wanted: vec![dev.clone(), night.clone()], ours: ours(&["dev@web", "nightly"]) };
+    for (before, told, edit) in [
+        (None, vec![], Some(both.clone())),
+        (Some(0), vec!["put back"], Some(both.clone())),
+        (Some(1), vec!["given up"], None),
+        (Some(2), vec![], None),
+    ] {
+        let shown: Vec<(&str, u32)> = before.map(|times| ("h crontab:nightly", times)).into_iter().collect();
+        let plan = plan(&shown, kept, live);
+        assert_eq!((notes(&plan), &plan.lines), (told, &edit), "{before:?}");
+    }
+    // What was given up stays as it is, also when others are held.
+    let plan_of_dev = plan(&[("h crontab:nightly", 2)], live, live);
+    assert_eq!(plan_of_dev.lines, Some(Edit::Hold { wanted: vec![dev], ours: ours(&["dev@web"]) }));
+    // Where there are no such lines nothing is to be done.
+    let nothing = plan(&[], none, kept);
+    assert_eq!((nothing.ops().len(), nothing.shown.get("h crontab:nightly")), (0, Some(&0)));
+    assert_eq!(plan(&[("i crontab:dev@web", 2)], none, kept).shown.get("i crontab:dev@web"), Some(&2));
+    // Only what was done counts.
+    let put_back = plan(&[("h crontab:nightly", 0)], kept, live);
+    for (word, times) in [(Word::Done, 1), (Word::Failed, 0)] {
+        let mut shown = put_back.shown.clone();
+        put_back.ops().iter().for_each(|op| put_back.done(op, word, &mut shown));
+        assert_eq!(shown["h crontab:nightly"], times);
+    }
+    // Nobody looked: what is known stays known.
+    let blind = plan_of(&nightly, &[("h crontab:nightly", 1)], &sighting(&[]));
+    assert_eq!((blind.shown["h crontab:nightly"], blind.lines), (1, None));
+}
+
+#[test]
+fn crontab_lines_stay_held_while_the_ladder_or_a_person_holds_the_agent() {
+    let kept = |key: &str| BTreeMap::from([(key.to_owned(), Lines { live: false, held: true })]);
+    let seen = |key: &str, files: &[(&str, &[&str])]| Sighting { lines: kept(key), ..sighting(files) };
+    let auto = line(&ladder()[0], 7).render();
+    for (key, name) in
+        [("nightly", "nightly"), ("dev@web", "dev"), ("dev@web", "dev@web"), ("gone@x", "gone"), ("gone@x", "gone@x")]
+    {
+        if name == "dev" {
+            assert_eq!(plan_of(&ladder(), &[], &seen(key, &[(name, &[&auto])])).lines, None, "{key}");
+        }
+        assert_eq!(plan_of(&[], &[], &seen(key, &[(name, &["mine"])])).lines, None, "{key}");
+        let free = Edit::Hold { wanted: vec![], ours: vec![key.to_owned()] };
+        assert_eq!(plan_of(&[], &[], &seen(key, &[])).lines, Some(free), "{key}");
+    }
+    // Those of agents that we start ourselves are no hold's business.
+    assert_eq!(plan_of(&[], &[], &seen("takeover:dev", &[])).lines, None);
 }
 
 #[test]
@@ -202,7 +318,7 @@ fn a_file_that_agents_share_holds_them_all() {
     let both = model(true);
     let path = HaltFile::Path("~/review.halt".to_owned());
     let seen = Sighting { files: BTreeMap::from([(path, vec![])]), ..Sighting::default() };
-    let plan = plan("b1", &[], &both, &BTreeMap::new(), &seen, 7);
+    let plan = plan("b1", &[], &both, &BTreeMap::new(), &seen, 7, true);
     assert_eq!(plan.found[0].scope, scope("b1 * review,twin"));
 }
 
@@ -240,6 +356,7 @@ fn a_sample_is_read() {
             held,
             by: by.map(Into::into),
             path: path.map(Into::into),
+            live: (how == "cron").then_some(2),
             line: line.map(Into::into),
         };
     let seen = Sighting::of(&[
@@ -250,7 +367,9 @@ fn a_sample_is_read() {
         found("a", "active_file", false, None, Some("/a"), None),
         found("b", "active_file", true, Some("us"), Some("/b"), None),
         found("c", "active_file", true, None, Some("/c"), None),
-        found("d", "cron", true, None, None, None),
+        found("d", "cron", false, None, Some("d"), None),
+        found("e", "cron", false, Some("factory"), Some("e@harb"), None),
+        found("f", "unheard-of", true, None, None, None),
     ]);
     let files = [
         (file("boss"), vec![]),
@@ -260,4 +379,6 @@ fn a_sample_is_read() {
     assert_eq!(seen.files, BTreeMap::from(files));
     let active = [("/a", Active::Shown), ("/b", Active::Hidden), ("/c", Active::Gone)];
     assert_eq!(seen.active, active.map(|(path, state)| (path.to_owned(), state)).into());
+    let lines = [("d", Lines { live: true, held: false }), ("e@harb", Lines { live: true, held: true })];
+    assert_eq!(seen.lines, lines.map(|(key, lines)| (key.to_owned(), lines)).into());
 }

@@ -1,0 +1,260 @@
+//! The queue, for people and as JSON.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::Ui;
+use super::table::{Field, Sheet, ago, count, plain};
+use crate::cli::global::Form;
+use crate::inventory::repos::{Merge, Repo};
+use crate::policy::queue::order::{Class, Item, one_a_task, sort};
+use crate::policy::queue::{issue, pull};
+use crate::tick::backlog::{Book, KnownPull, Silent, Work};
+
+/// A repo with what there is to do in it.
+pub struct RepoQueue<'a> {
+    /// The repo.
+    pub repo: &'a Repo,
+    /// What is known of it; none where the look at it died.
+    pub book: Option<&'a Book>,
+    /// What there is to do; none where its forge never told anything.
+    pub work: Option<&'a Work>,
+}
+
+/// Something that is not to be done now, or merged.
+struct Other<'a> {
+    repo: &'a str,
+    /// `#12` or `!41`.
+    what: String,
+    number: u64,
+    pull: bool,
+    title: &'a str,
+    why: String,
+    /// Somebody has called it ready, or it is a pull.
+    called: bool,
+}
+
+/// Shows what there is to do, in order, and unless `ready` the rest with its reasons.
+pub fn show(ui: &Ui, queues: &[RepoQueue<'_>], broken: &[String], ready: bool, now: Timestamp) {
+    let mut items: Vec<Item> = queues.iter().filter_map(|one| one.work).flat_map(|work| work.items.clone()).collect();
+    sort(&mut items, now);
+    let later = one_a_task(&mut items);
+    let titles = titles(queues);
+    let merges: Vec<Other<'_>> = queues.iter().flat_map(merges).collect();
+    let mut waiting: Vec<Other<'_>> = queues.iter().flat_map(waiting).collect();
+    waiting.extend(later.iter().filter_map(|item| {
+        let (repo, title) = titles.get(&(item.repo.as_str(), item.class != Class::New, item.number))?;
+        let why = format!("comes after another one of {}", item.task);
+        let pull = item.class != Class::New;
+        Some(Other { repo, what: name(pull, item.number), number: item.number, pull, title, why, called: true })
+    }));
+    waiting.sort_by(|one, other| (one.repo, one.pull, one.number).cmp(&(other.repo, other.pull, other.number)));
+    match ui.form {
+        Form::Text => {
+            let said = text(ui, queues, (&items, &merges, &waiting), &titles, ready, now);
+            ui.print_some(&said);
+            queues.iter().flat_map(|one| notes(one, now)).for_each(|note| ui.warn(&note));
+            for name in broken {
+                ui.warn(&format!("{name} has errors in repos.yml: `factory inventory check --offline` shows them"));
+            }
+            let repos = count(queues.len(), "repo");
+            let (called, others): (Vec<&Other<'_>>, Vec<_>) = waiting.iter().partition(|one| one.called);
+            let others = match others.len() {
+                0 => String::new(),
+                1 => "; 1 open issue that nobody has labelled as ready".to_owned(),
+                count => format!("; {count} open issues that nobody has labelled as ready"),
+            };
+            let (items, merges, called) = (items.len(), merges.len(), called.len());
+            ui.note(&format!("{repos}: {items} to do, {merges} to merge, {called} not now{others}"));
+        }
+        Form::Json => {
+            let repos: Vec<Value> = queues.iter().map(repo_json).collect();
+            let items: Vec<Value> = items.iter().map(|item| item_json(item, &titles)).collect();
+            let other = |all: &[Other<'_>]| all.iter().map(other_json).collect::<Vec<_>>();
+            let waiting = if ready { Vec::new() } else { other(&waiting) };
+            let all =
+                json!({"repos": repos, "broken": broken, "items": items, "merges": other(&merges), "waiting": waiting});
+            ui.object("queue", &all);
+        }
+        Form::Jsonl => items.iter().for_each(|item| ui.object("queue-item", &item_json(item, &titles))),
+    }
+}
+
+type Titles<'a> = BTreeMap<(&'a str, bool, u64), (&'a str, &'a str)>;
+
+/// The titles of issues and pulls, by repo, kind and number.
+fn titles<'a>(queues: &[RepoQueue<'a>]) -> Titles<'a> {
+    let of = |one: &RepoQueue<'a>| {
+        let (repo, book) = (one.repo.name.as_str(), one.book);
+        let issues = book.into_iter().flat_map(|book| &book.issues);
+        let pulls = book.into_iter().flat_map(|book| &book.pulls);
+        let issues = issues.map(move |issue| ((repo, false, issue.number), (repo, issue.title.as_str())));
+        let pulls = pulls.map(move |known| ((repo, true, known.pull.number), (repo, known.pull.title.as_str())));
+        issues.chain(pulls).collect::<Vec<_>>()
+    };
+    queues.iter().flat_map(of).collect()
+}
+
+fn name(pull: bool, number: u64) -> String {
+    format!("{}{number}", if pull { '!' } else { '#' })
+}
+
+fn merges<'a>(one: &RepoQueue<'a>) -> Vec<Other<'a>> {
+    let why = match one.repo.merge {
+        Merge::Factory => "by the next tick",
+        Merge::Agents => "by its agents",
+    };
+    let (Some(book), Some(work)) = (one.book, one.work) else { return Vec::new() };
+    let ready =
+        book.pulls.iter().filter(|known| work.judged.pulls.get(&known.pull.number) == Some(&pull::Verdict::Mergeable));
+    let merge = |known: &'a KnownPull| {
+        let number = known.pull.number;
+        let why = known
+            .blocked
+            .as_ref()
+            .map_or_else(|| why.to_owned(), |blocked| format!("the forge said no: {}", blocked.why));
+        Other {
+            repo: &one.repo.name,
+            what: name(true, number),
+            number,
+            pull: true,
+            title: &known.pull.title,
+            why,
+            called: true,
+        }
+    };
+    ready.map(merge).collect()
+}
+
+fn waiting<'a>(one: &RepoQueue<'a>) -> Vec<Other<'a>> {
+    let (Some(book), Some(work)) = (one.book, one.work) else { return Vec::new() };
+    let issues = book.issues.iter().filter_map(|issue| match work.judged.issues.get(&issue.number)? {
+        issue::Verdict::Not(reason) => {
+            let (number, title) = (issue.number, issue.title.as_str());
+            let called = !matches!(reason, issue::Reason::NotLabelled(_));
+            Some(Other {
+                repo: &one.repo.name,
+                what: name(false, number),
+                number,
+                pull: false,
+                title,
+                why: reason.to_string(),
+                called,
+            })
+        }
+        issue::Verdict::Ready | issue::Verdict::Orphaned => None,
+    });
+    let pulls = book.pulls.iter().filter_map(|known| {
+        let verdict = work.judged.pulls.get(&known.pull.number)?;
+        let begun =
+            matches!(verdict, pull::Verdict::NeedsReview | pull::Verdict::NeedsFixes(_) | pull::Verdict::Mergeable);
+        let (number, title) = (known.pull.number, known.pull.title.as_str());
+        let why = verdict.to_string();
+        let (repo, what) = (one.repo.name.as_str(), name(true, number));
+        (!begun).then_some(Other { repo, what, number, pull: true, title, why, called: true })
+    });
+    issues.chain(pulls).collect()
+}
+
+/// Why something is to be done.
+fn why(queues: &[RepoQueue<'_>], item: &Item) -> String {
+    let work = queues.iter().find(|one| one.repo.name == item.repo).and_then(|one| one.work);
+    let Some(work) = work else { return String::new() };
+    match item.class {
+        Class::New => match work.judged.issues.get(&item.number) {
+            Some(issue::Verdict::Orphaned) => "begun before, and nobody works on it any more".to_owned(),
+            _ => "ready".to_owned(),
+        },
+        Class::Review | Class::Fixes => {
+            work.judged.pulls.get(&item.number).map(ToString::to_string).unwrap_or_default()
+        }
+    }
+}
+
+fn text(
+    ui: &Ui,
+    queues: &[RepoQueue<'_>],
+    (items, merges, waiting): (&[Item], &[Other<'_>], &[Other<'_>]),
+    titles: &Titles<'_>,
+    ready: bool,
+    now: Timestamp,
+) -> String {
+    let mut text = String::new();
+    let title = |item: &Item| {
+        titles.get(&(item.repo.as_str(), item.class != Class::New, item.number)).map_or("", |(_, title)| *title)
+    };
+    if !items.is_empty() || !merges.is_empty() {
+        let mut sheet = Sheet::new(ui.out, &["REPO", "DO", "WHAT", "WAITS", "WHY", "TITLE"]);
+        for merge in merges {
+            let row = [merge.repo, "merge", &merge.what, "", &merge.why, merge.title];
+            sheet.row(row.map(Field::text));
+        }
+        for item in items {
+            let class = match item.class {
+                Class::Review => "review",
+                Class::Fixes => "fix",
+                Class::New => "begin",
+            };
+            let what = name(item.class != Class::New, item.number);
+            let row = [&item.repo, class, &what, &ago(item.since, now), &why(queues, item), title(item)];
+            sheet.row(row.map(Field::text));
+        }
+        sheet.cut();
+        text.push_str(&sheet.to_string());
+    }
+    // What nobody has called ready is no news.
+    let told: Vec<&Other<'_>> = waiting.iter().filter(|one| one.called).collect();
+    if !told.is_empty() && !ready {
+        let mut sheet = Sheet::new(ui.out, &["REPO", "NOT NOW", "TITLE", "WHY"]);
+        for one in told {
+            let short: String = one.title.chars().take(40).collect();
+            sheet.row([one.repo, &one.what, &short, &one.why].map(Field::text));
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&sheet.to_string());
+    }
+    text
+}
+
+/// What is to be known of a repo whose servers say nothing, or not all.
+fn notes(one: &RepoQueue<'_>, now: Timestamp) -> Vec<String> {
+    let name = &one.repo.name;
+    let Some(book) = one.book else { return vec![format!("{name}: the look at it failed")] };
+    let told = |what: &str, silent: &Silent| {
+        let Silent { why, help, .. } = silent;
+        match (what, book.seen) {
+            ("forge", None) => format!("{name}: nothing is known of it: {why}; {help}"),
+            ("forge", Some(seen)) => format!("{name}: as of {} ago: {why}; {help}", ago(seen, now)),
+            _ => format!("{name}: its CI is not known: {why}; {help}"),
+        }
+    };
+    let forge = book.silent.iter().map(|silent| told("forge", silent));
+    let ci = book.ci_silent.iter().map(|silent| told("ci", silent));
+    forge.chain(ci).map(|note| plain(&note)).collect()
+}
+
+fn repo_json(one: &RepoQueue<'_>) -> Value {
+    let (seen, silent) = (one.book.and_then(|book| book.seen), one.book.and_then(|book| book.silent.as_ref()));
+    let ci = one.book.and_then(|book| book.ci_silent.as_ref());
+    let told =
+        |silent: Option<&Silent>| silent.map(|it| json!({"since": it.since, "why": it.why, "disabled": it.disabled}));
+    json!({"repo": one.repo.name, "slug": one.repo.slug, "seen": seen, "silent": told(silent), "ci_silent": told(ci)})
+}
+
+fn item_json(item: &Item, titles: &Titles<'_>) -> Value {
+    let title = titles.get(&(item.repo.as_str(), item.class != Class::New, item.number)).map(|(_, title)| *title);
+    let mut all = json!(item);
+    if let Some(all) = all.as_object_mut() {
+        all.insert("title".to_owned(), json!(title));
+    }
+    all
+}
+
+fn other_json(one: &Other<'_>) -> Value {
+    let what = if one.pull { "pull" } else { "issue" };
+    json!({"repo": one.repo, "what": what, "number": one.number, "title": one.title, "why": one.why})
+}

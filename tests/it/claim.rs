@@ -1,0 +1,140 @@
+//! Claims of issues on their forge: written, read back, compared.
+
+use serde_json::json;
+
+use super::forge::label;
+use super::forge_server::Fault;
+use super::queue::{Factory, every_call, id, work};
+
+/// A repo with an agent that works on issues, and one issue.
+pub fn claimable() -> Factory {
+    let agents = "agents: {dev: {command: [sleep, '4321'], needs: {memory: 1MiB, cpu: 0.01}}}\nguard: {kill_after: 1s}\nforges: {claimed: 100ms}\n";
+    let factory = Factory::new(&["harb"], agents, "");
+    factory.forge("harb").set(|state| {
+        state.labels = ["backlog", "in-progress", "blocked"].map(|name| label(id(name), name)).to_vec();
+        state.issues = vec![work(12, &["backlog"], "")];
+    });
+    factory
+}
+
+const LAUNCH: [&str; 9] = ["launch", "--host", "this", "--repo", "harb", "--agent", "dev", "--issue", "12"];
+
+/// The labels and the assignees of the issue.
+fn issue_is(factory: &Factory) -> (Vec<String>, Vec<String>) {
+    let state = factory.forge("harb").state.lock().unwrap();
+    let names = |field: &str, key: &str| {
+        let all = state.issues[0][field].as_array().into_iter().flatten();
+        all.map(|one| one[key].as_str().unwrap().to_owned()).collect()
+    };
+    (names("labels", "name"), names("assignees", "login"))
+}
+
+fn words(all: &[&str]) -> Vec<String> {
+    all.iter().map(|one| (*one).to_owned()).collect()
+}
+
+#[test]
+fn a_launch_claims_its_issue_on_the_forge_and_a_run_that_is_gone_leaves_an_orphan() {
+    let factory = claimable();
+    let token = factory.run(&LAUNCH).code(0).stdout;
+    assert_eq!(issue_is(&factory), (words(&["in-progress"]), words(&["dev-bot"])));
+    factory.run(&["run", "-q"]).code(0);
+    let shown = factory.run(&["queue"]).code(0).stdout;
+    assert!(shown.contains("a run works on it, or may"), "{shown}");
+    // The same task again: the claim of the first one stays.
+    let again = factory.run(&LAUNCH).code(1).stderr;
+    assert!(again.contains("is worked on already"), "{again}");
+    assert_eq!(issue_is(&factory), (words(&["in-progress"]), words(&["dev-bot"])));
+    factory.run(&["stop", token.trim(), "--now"]).code(0);
+    factory.run(&["run", "-q"]).code(0);
+    let shown = factory.run(&["queue"]).code(0).stdout;
+    assert!(shown.contains("begun before, and nobody works on it any more"), "{shown}");
+}
+
+#[test]
+fn an_issue_that_somebody_else_has_is_not_launched_and_stays_as_it_is() {
+    type Change = fn(&mut super::forge_server::State);
+    let ways: [(&str, Change); 4] = [
+        ("it is assigned to anna", |state| state.issues[0]["assignees"] = json!([{"id": 4, "login": "anna"}])),
+        ("it is closed", |state| state.issues[0]["state"] = json!("closed")),
+        ("who began it is not known", |state| state.issues[0]["labels"] = json!([label(6, "in-progress")])),
+        ("has no label `in-progress`", |state| drop(state.labels.remove(1))),
+    ];
+    for (why, change) in ways {
+        let factory = claimable();
+        factory.forge("harb").set(change);
+        let before = issue_is(&factory);
+        let refused = factory.run(&LAUNCH).code(1).stderr;
+        assert!(refused.contains("harb#12 cannot be claimed") && refused.contains(why), "{refused}");
+        assert_eq!(issue_is(&factory), before, "{why}");
+        assert!(factory.run(&["ps"]).code(0).stdout.lines().count() < 2, "{why}");
+        // The task is free again: with the cause away the next launch is the first.
+        factory.forge("harb").set(|state| {
+            state.labels = ["backlog", "in-progress", "blocked"].map(|name| label(id(name), name)).to_vec();
+            state.issues = vec![work(12, &["backlog"], "")];
+        });
+        let token = factory.run(&LAUNCH).code(0).stdout;
+        factory.run(&["stop", token.trim(), "--now"]).code(0);
+    }
+}
+
+#[test]
+fn who_was_faster_keeps_the_issue_and_an_answer_that_does_not_come_launches_nothing() {
+    // Between what we wrote and what we read back, anna took it.
+    let factory = claimable();
+    factory.forge("harb").set(|state| state.race = Some("anna"));
+    let refused = factory.run(&LAUNCH).code(1).stderr;
+    assert!(refused.contains("it is assigned to anna now"), "{refused}");
+    assert_eq!(issue_is(&factory).1, words(&["anna"]));
+    // A forge that answers from before the write: nobody knows whose it is.
+    let factory = claimable();
+    factory.forge("harb").set(|state| state.stale = true);
+    let refused = factory.run(&LAUNCH).code(1).stderr;
+    assert!(refused.contains("cannot be claimed"), "{refused}");
+    assert!(factory.run(&["ps"]).code(0).stdout.lines().count() < 2);
+    let factory = claimable();
+    every_call(factory.forge("harb"), &Fault::Status(502, vec![], ""));
+    let refused = factory.run(&LAUNCH).code(4).stderr;
+    assert!(refused.contains("status 502"), "{refused}");
+    assert!(factory.run(&["ps"]).code(0).stdout.lines().count() < 2);
+}
+
+#[test]
+fn a_launch_that_the_host_refuses_leaves_the_issue_as_it_was() {
+    let factory = claimable();
+    // Of a hold that only the host knows.
+    factory.run(&["run", "-q"]).code(0);
+    std::fs::create_dir_all(factory.place.path("home/.factory/halt")).unwrap();
+    std::fs::write(factory.place.path("home/.factory/halt/dev"), "").unwrap();
+    let refused = factory.run(&LAUNCH);
+    assert_eq!(refused.code, Some(6), "{}", refused.stderr);
+    assert_eq!(issue_is(&factory), (words(&["backlog"]), words(&[])));
+}
+
+#[test]
+fn a_launch_that_was_cut_off_before_its_issue_was_claimed_never_begins() {
+    let factory = claimable();
+    factory.run(&["run", "-q"]).code(0);
+    let stuck = ("PATCH /api/v1/repos/johba/harb/issues/12", Fault::Late(std::time::Duration::from_secs(60)));
+    factory.forge("harb").set(|state| state.stuck = vec![stuck]);
+    let mut launch = factory.place.command(&LAUNCH).stderr(std::process::Stdio::null()).spawn().unwrap();
+    super::support::until("it claims the issue", || {
+        factory.forge("harb").lines().iter().any(|line| line.starts_with("PATCH")).then_some(())
+    });
+    launch.kill().unwrap();
+    launch.wait().unwrap();
+    factory.forge("harb").set(|state| {
+        state.stuck.clear();
+        // Somebody else takes it.
+        state.issues[0]["assignees"] = json!([{"id": 4, "login": "anna"}]);
+    });
+    let told = factory.run(&["run"]).code(0);
+    let said = format!("{}{}", told.stdout, told.stderr);
+    assert!(said.contains("its issue had not been claimed on the forge"), "{said}");
+    assert!(!factory.run(&["ps"]).code(0).stdout.contains("running"));
+    // The task is free: what keeps it from being begun is anna alone.
+    assert!(factory.run(&LAUNCH).code(1).stderr.contains("assigned to anna"));
+    factory.forge("harb").set(|state| state.issues = vec![work(12, &["backlog"], "")]);
+    let token = factory.run(&LAUNCH).code(0).stdout;
+    factory.run(&["stop", token.trim(), "--now"]).code(0);
+}
