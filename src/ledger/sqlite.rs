@@ -52,6 +52,11 @@ impl Sqlite {
 
     /// Opens the file; `None` when there is none.
     fn open(&self) -> Result<Option<Connection>, Problem> {
+        // Looked for before it is opened: what was not there then and is there afterwards was made in between, and to
+        // open it failed for no fault of its own.
+        if !self.exists()? {
+            return Ok(None);
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         match Connection::open_with_flags(&self.path, flags) {
             Ok(db) => {
@@ -134,10 +139,9 @@ impl Sqlite {
         }
         // Of somebody who was killed here; and the journal of a file that was moved away belongs to no new one.
         let draft = self.path.with_extension("db.new");
-        let leftovers =
-            [draft.clone(), self.path.with_extension("db.new-journal"), self.path.with_extension("db-journal")];
-        let sweep = || leftovers.iter().try_for_each(|path| remove(path));
+        let sweep = || remove(&draft).and_then(|()| remove(&self.path.with_extension("db.new-journal")));
         sweep()?;
+        remove(&self.path.with_extension("db-journal"))?;
         let made = self.draft(&draft, document).and_then(|sum| {
             match renameat_with(CWD, &draft, CWD, &self.path, RenameFlags::NOREPLACE) {
                 Ok(()) => Ok(Swapped::Done(Revision::new(sum))),

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Barrier;
 
 use factory::error::Error;
 use factory::ledger::{Change, Document, Ledger, Sqlite, Store, Swapped};
@@ -77,6 +78,25 @@ fn processes_lose_nothing_and_the_first_document_is_made_once() {
     children.into_iter().for_each(succeeds);
     let (_, document) = wait(Ledger::open(state.path()).unwrap().read()).unwrap().unwrap();
     assert_eq!((counted(&document), document.lease.seq), (40, 40));
+}
+
+#[test]
+fn who_comes_while_the_first_document_is_made_reads_it_or_finds_none() {
+    for _ in 0..300 {
+        let state = tempfile::tempdir().unwrap();
+        let start = Barrier::new(5);
+        std::thread::scope(|scope| {
+            let look = || {
+                let ledger = Ledger::open(state.path()).unwrap();
+                start.wait();
+                while wait(ledger.read()).unwrap().is_none() {}
+            };
+            let lookers = [look; 4].map(|look| scope.spawn(look));
+            start.wait();
+            insist(&Ledger::open(state.path()).unwrap());
+            lookers.into_iter().for_each(|looker| looker.join().unwrap());
+        });
+    }
 }
 
 fn made() -> (tempfile::TempDir, PathBuf, Ledger) {
