@@ -15,7 +15,7 @@ use crate::inventory::policy::Policy;
 use crate::inventory::repos::{Merge, Repo};
 use crate::journal::{HostRecord, Journal, RepoRecord, TickRecord};
 use crate::ledger::{Document, HostEntry, Ledger};
-use crate::policy::hold::{Model, Pick, Scope, ladder_class};
+use crate::policy::hold::{Model, Pick, Scope, Showing, ladder_class};
 use crate::policy::ladder::Mode;
 use crate::policy::severity::{Level, Severities};
 use crate::remote::crontab::key::Key;
@@ -156,7 +156,7 @@ fn repo_status(
 fn explain(entry: &HostEntry, policy: &Policy) -> Option<LadderStatus> {
     let standing = entry.ladder.as_ref()?;
     let rung = standing.rung();
-    let taken = entry.shown.iter().filter(|(_, times)| **times > 1).filter_map(|(key, _)| key.split_once(' '));
+    let taken = entry.shown.iter().filter(|(_, showing)| showing.given_up()).filter_map(|(key, _)| key.split_once(' '));
     Some(LadderStatus {
         dev: rung.dev,
         review: rung.review,
@@ -202,8 +202,8 @@ fn those(document: Option<&Document>, hosts: &[HostStatus], is: fn(&HostEntry) -
 fn held(document: &Document, hosts: &[HostStatus]) -> Vec<HoldStatus> {
     let times = |host: &str, id: &str| {
         let shown = document.hosts.get(host).map(|entry| &entry.shown);
-        let of = |(key, _): &(&String, &u32)| key.split_once(' ').is_some_and(|(of, _)| of == id);
-        shown.into_iter().flatten().filter(of).map(|(_, times)| *times).max()
+        let of = |(key, _): &(&String, &Showing)| key.split_once(' ').is_some_and(|(of, _)| of == id);
+        shown.into_iter().flatten().filter(of).map(|(_, showing)| showing.gone).max()
     };
     let active = document.holds.iter().filter(|hold| hold.ended.is_none());
     let status = active.map(|hold| {

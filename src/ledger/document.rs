@@ -9,7 +9,7 @@ use super::Problem;
 use crate::error::{Error, Result};
 use crate::policy::ci_load::CiStanding;
 use crate::policy::claim::Claim;
-use crate::policy::hold::Hold;
+use crate::policy::hold::{Hold, Showing};
 use crate::policy::ladder::Standing;
 
 /// The version of the form that this program reads and writes.
@@ -81,9 +81,9 @@ pub struct HostEntry {
     /// A person gave it up: it is looked at, and nothing is changed or launched there until a person takes it up again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Left>,
-    /// By `ID FILE`, the hold and where it was seen: 0, 1 once it was gone and is put back, 2 once it is given up.
+    /// By `ID FILE`, the hold and where it was seen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub shown: BTreeMap<String, u32>,
+    pub shown: BTreeMap<String, Showing>,
     /// Where it stands on the pressure ladder; absent for a host without a history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ladder: Option<Standing>,
@@ -316,7 +316,8 @@ mod tests {
             seq,
         });
         let left = (timestamp(), ".*").prop_map(|(at, by)| Left { at, by });
-        let shown = btree_map(".{0,9}", any::<u32>(), 0..3);
+        let showing = any::<(u32, bool)>().prop_map(|(gone, bare)| Showing { gone, bare });
+        let shown = btree_map(".{0,9}", showing, 0..3);
         let entry =
             (option::of(".*"), option::of(".*"), option::of(".*"), option::of(left), shown, option::of(standing()))
                 .prop_map(|(id, quarantined, barred, left, shown, ladder)| HostEntry {

@@ -13,7 +13,7 @@ use super::manual::Order;
 use super::seen::left;
 use crate::error::{Error, Result};
 use crate::ledger::{Change, Document, HostEntry, Ledger, Left};
-use crate::policy::hold::{Model, Sighting, Wanted, key};
+use crate::policy::hold::{Model, Sighting, Wanted, ids, key};
 use crate::remote::crontab::key::Key;
 use crate::remote::crontab::read::{self, Crontabs};
 use crate::remote::crontab::{self, Edit, Mark, What, shown};
@@ -136,8 +136,8 @@ pub fn leave_files(sample: &Sample, document: &Document) -> Option<Op> {
             }
         }
         // All that a full disk took of ours.
-        let held = |id: &str| shows.contains_key(&key(id, file));
-        if lines.is_empty() && document.holds.iter().any(|hold| ours(&hold.id) && held(&hold.id)) {
+        let bare = |id: &str| shows.get(&key(id, file)).is_some_and(|showing| showing.bare);
+        if lines.is_empty() && (ids().any(bare) || document.holds.iter().any(|hold| ours(&hold.id) && bare(&hold.id))) {
             drop.push((file.clone(), Drop::Foreign));
         }
     }

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::journal::Event;
 use crate::ledger::{Document, Lease, Ledger};
 use crate::policy::ci_load::{CiStanding, Load};
-use crate::policy::hold::{Hold, Model, Plan};
+use crate::policy::hold::{Hold, Model, Plan, Showing};
 use crate::policy::ladder::Standing;
 use crate::remote::halt::encode;
 use crate::remote::sample::Sample;
@@ -212,7 +212,7 @@ impl Holds {
     }
 
     /// What a host is known to show of holds.
-    pub fn shown(&self, host: &str) -> BTreeMap<String, u32> {
+    pub fn shown(&self, host: &str) -> BTreeMap<String, Showing> {
         self.book.document.hosts.get(host).map(|entry| entry.shown.clone()).unwrap_or_default()
     }
 

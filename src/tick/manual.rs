@@ -15,9 +15,9 @@ use super::{Progress, UNKNOWN, probe};
 use crate::error::{Error, Result};
 use crate::journal::Event;
 use crate::ledger::{Change, Document, Ledger};
-use crate::policy::hold::{self, Held, Hold, Model, Resumed, Scope, Wanted, Wish};
+use crate::policy::hold::{self, Held, Hold, Model, Resumed, Scope, Showing, Wanted, Wish};
 use crate::remote::crontab::Edit;
-use crate::remote::guard::Op;
+use crate::remote::guard::{Op, Word};
 use crate::remote::sample::Sample;
 use crate::ssh::{Fleet, each};
 
@@ -141,7 +141,7 @@ impl Order<'_> {
                     let plan = planned(&document, &self.model, one);
                     let shown = &mut document.hosts.entry(name.clone()).or_default().shown;
                     // From now on it is known that this host shows them, so that what is lifted is taken out.
-                    plan.shown.keys().for_each(|key| _ = shown.entry(key.clone()).or_insert(0));
+                    plan.shown.iter().for_each(|(key, showing)| _ = shown.entry(key.clone()).or_insert(*showing));
                     for person in &plan.found {
                         events.push(found_event(name, person, now));
                         person.record(&mut document.holds, shown, &hold_id()?, now, &clock);
@@ -290,13 +290,14 @@ async fn note(ledger: &Ledger, hosts: &[(String, Acted)]) -> Result<()> {
         let old = old.ok_or_else(gone)?;
         let mut document = old.clone();
         for (name, acted) in hosts {
-            for (op, _) in &acted.done {
+            for (op, word) in &acted.done {
                 let Op::Halt { add, .. } = op else { continue };
                 let entry = document.hosts.entry(name.clone()).or_default();
                 // One that was lifted meanwhile was taken out there as well.
                 let going_on = |id: &str| old.holds.iter().any(|hold| hold.id == id && hold.ended.is_none());
                 let add = add.iter().filter(|(_, line)| going_on(&line.id));
-                entry.shown.extend(add.map(|(file, line)| (hold::key(&line.id, file), 0)));
+                let showing = Showing { gone: 0, bare: *word == Word::Degraded };
+                entry.shown.extend(add.map(|(file, line)| (hold::key(&line.id, file), showing)));
                 entry.id = entry.id.take().or_else(|| acted.host_id.clone());
             }
         }

@@ -18,7 +18,7 @@ use crate::inventory::policy::Policy;
 use crate::inventory::units::{Bytes, Span};
 use crate::journal::Event;
 use crate::policy::ci_load::{CiStanding, Load};
-use crate::policy::hold::{CI, key, ladder_class};
+use crate::policy::hold::{CI, Showing, key, ladder_class};
 use crate::policy::ladder::{Action, Change, Look, Mode, Seen, Standing, Stepped, Up, wants_stop};
 use crate::policy::roster::Roster;
 use crate::policy::severity::{Latches, Level, Severities, update, verdict};
@@ -73,7 +73,7 @@ impl Ladder {
         &self,
         known: Option<&Standing>,
         decided: &Decided,
-        shown: &BTreeMap<String, u32>,
+        shown: &BTreeMap<String, Showing>,
         at: f64,
         firm: bool,
     ) -> Step {
@@ -138,7 +138,13 @@ impl Ladder {
     }
 
     /// Takes up the lines of the ladder's that the host shows and nobody here knows of.
-    fn adopt(&self, standing: &mut Standing, sample: &Sample, shown: &BTreeMap<String, u32>, events: &mut Vec<Event>) {
+    fn adopt(
+        &self,
+        standing: &mut Standing,
+        sample: &Sample,
+        shown: &BTreeMap<String, Showing>,
+        events: &mut Vec<Event>,
+    ) {
         let lines =
             sample.found.iter().flatten().filter_map(|found| Some((found, HaltLine::parse(found.line.as_ref()?)?)));
         for (found, line) in lines.filter(|(_, line)| line.kind == Kind::Auto) {

@@ -197,8 +197,9 @@ pub(super) async fn record(
                 acted.done.iter().filter(|(op, _)| still(op)).for_each(|(op, word)| plan.done(op, *word, &mut shown));
                 if !*counts {
                     let before = old.hosts.get(name).map(|entry| &entry.shown);
-                    let before = |key: &String| before.and_then(|shown| shown.get(key)).copied().unwrap_or(0);
-                    shown.iter_mut().for_each(|(key, times)| *times = before(key).min(*times));
+                    let before =
+                        |key: &String| before.and_then(|shown| shown.get(key)).map_or(0, |showing| showing.gone);
+                    shown.iter_mut().for_each(|(key, showing)| showing.gone = before(key).min(showing.gone));
                 }
                 for person in &plan.found {
                     // Seen before it was lifted, perhaps: if it is there still, the next look finds it.

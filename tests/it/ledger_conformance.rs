@@ -33,13 +33,13 @@ pub fn wait<T>(future: impl Future<Output = T>) -> T {
 
 /// How often [`count`] came through, as the document has it.
 pub fn counted(document: &Document) -> u32 {
-    document.hosts.get("counter").map_or(0, |entry| entry.shown["n"])
+    document.hosts.get("counter").map_or(0, |entry| entry.shown["n"].gone)
 }
 
 /// The decision to count one further; makes the document when there is none.
 pub fn count(before: Option<&Document>) -> Result<Change<u32>> {
     let mut document = before.map_or_else(|| Document::new("solo", 1), |before| Ok(before.clone()))?;
-    let n = document.hosts.entry("counter".to_owned()).or_default().shown.entry("n".to_owned()).or_default();
+    let n = &mut document.hosts.entry("counter".to_owned()).or_default().shown.entry("n".to_owned()).or_default().gone;
     *n += 1;
     let n = *n;
     Ok(Change::To(document, n))

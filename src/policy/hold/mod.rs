@@ -18,7 +18,7 @@ use crate::remote::halt::Kind;
 pub use algebra::{Held, Resumed, Wish, expire, hold, resume};
 pub use auto::{CI, LADDER, auto, by_ci, ids, ladder_class};
 pub use person::Person;
-pub use plan::{Note, Plan, insist, key, line, plan};
+pub use plan::{Note, Plan, Showing, insist, key, line, plan};
 pub use scope::{Pick, Scope};
 pub use sighting::{Active, Lines, Sighting};
 pub use wanted::{Means, Model, Unit, Wanted};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::plan::Showing;
 use super::wanted::{Means, Model};
 use super::{BootClock, Found, Hold, Pick, Scope, Until};
 use crate::inventory::name;
@@ -56,7 +57,7 @@ impl Person {
     pub fn record(
         &self,
         holds: &mut Vec<Hold>,
-        shown: &mut BTreeMap<String, u32>,
+        shown: &mut BTreeMap<String, Showing>,
         id: &str,
         now: Timestamp,
         clock: &BootClock,
@@ -87,7 +88,7 @@ impl Person {
                 id.to_owned()
             }
         };
-        shown.insert(format!("{id} {}", self.file), 0);
+        shown.insert(format!("{id} {}", self.file), Showing::default());
         id
     }
 }

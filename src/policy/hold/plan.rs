@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::person::{Person, scope_by, scope_of};
 use super::sighting::{Active, Sighting};
 use super::wanted::{Means, Model, Wanted};
@@ -11,9 +13,43 @@ use crate::remote::crontab::key::Key;
 use crate::remote::guard::{Drop, Op, Word};
 use crate::remote::halt::{HaltFile, HaltLine, Kind};
 
-/// A hold that was there and is gone again is put back once; the second time running somebody means it. `shown` counts
-/// so: 0 seen, 1 put back and not seen since, 2 given up.
+/// A hold that was there and is gone again is put back once; the second time running somebody means it.
 const GIVEN_UP: u32 = 2;
+
+/// What is known of a hold in a place of a host, such as a halt file, where it is or was to be seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Showing {
+    /// How often running it was gone: 0 it is there, 1 it was put back and not seen since, 2 it is given up.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gone: u32,
+    /// We made the file and a full disk took no line: as long as none was seen there, the file is ours all the same. Any
+    /// other empty file is a person's.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub bare: bool,
+}
+
+impl Showing {
+    /// There, and gone so often running before.
+    pub fn after(gone: u32) -> Showing {
+        Showing { gone, bare: false }
+    }
+
+    /// Whether somebody took it away so often that it is left so.
+    pub fn given_up(self) -> bool {
+        self.gone >= GIVEN_UP
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(gone: &u32) -> bool {
+    *gone == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(bare: &bool) -> bool {
+    !*bare
+}
 
 /// What to do, and what was learned.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,8 +68,8 @@ pub struct Plan {
     pub found: Vec<Person>,
     /// What is worth telling.
     pub notes: Vec<Note>,
-    /// What was seen of each hold, as the ledger keeps it: `ID FILE`, and how often running it was gone again.
-    pub shown: BTreeMap<String, u32>,
+    /// What was seen of each hold, as the ledger keeps it, by `ID FILE`.
+    pub shown: BTreeMap<String, Showing>,
     /// Keys of `shown` that go once what is to be taken out is out.
     pub cleared: Vec<String>,
     /// Keys of `shown` as they are once what is to be written is written.
@@ -90,13 +126,16 @@ impl Plan {
 
     /// Notes in `shown`, which was this plan's, what `op` did as the guard answered `word`. Without an answer there is
     /// nothing to note: the next look at the host tells.
-    pub fn done(&self, op: &Op, word: Word, shown: &mut BTreeMap<String, u32>) {
+    pub fn done(&self, op: &Op, word: Word, shown: &mut BTreeMap<String, Showing>) {
         match (op, word) {
             (Op::Halt { .. }, Word::Done | Word::Degraded) => {
-                let surely = self.written.iter().filter(|(_, written)| word == Word::Done || written.anew);
-                shown.extend(surely.map(|(key, written)| (key.clone(), written.times)));
+                let bare = word == Word::Degraded;
+                let surely = self.written.iter().filter(|(_, written)| !bare || written.anew);
+                shown.extend(surely.map(|(key, written)| (key.clone(), Showing { gone: written.times, bare })));
             }
-            (Op::Cron(_), Word::Done) => shown.extend(self.edited.clone()),
+            (Op::Cron(_), Word::Done) => {
+                shown.extend(self.edited.iter().map(|(key, times)| (key.clone(), Showing::after(*times))));
+            }
             (Op::Resume { .. }, Word::Done) => self.cleared.iter().for_each(|key| {
                 shown.remove(key);
             }),
@@ -128,9 +167,9 @@ fn key_at(id: &str, place: &str) -> String {
 }
 
 /// Takes up again, on the host that `shown` is of, a hold that was given up there: a person asked for it anew.
-pub fn insist(shown: &mut BTreeMap<String, u32>, id: &str) {
-    let given_up = |key: &str, times: u32| times >= GIVEN_UP && key.split_once(' ').is_some_and(|(of, _)| of == id);
-    shown.retain(|key, times| !given_up(key, *times));
+pub fn insist(shown: &mut BTreeMap<String, Showing>, id: &str) {
+    let of = |key: &str| key.split_once(' ').is_some_and(|(of, _)| of == id);
+    shown.retain(|key, showing| !(showing.given_up() && of(key)));
 }
 
 /// What to do on `host`, where `holds` are those of people and what the ladder holds there. `shown` is what earlier plans
@@ -139,7 +178,7 @@ pub fn plan(
     host: &str,
     holds: &[Hold],
     model: &Model,
-    shown: &BTreeMap<String, u32>,
+    shown: &BTreeMap<String, Showing>,
     sighting: &Sighting,
     epoch: u64,
     decided: bool,
@@ -168,7 +207,7 @@ struct Look<'a> {
     holds: &'a [Hold],
     model: &'a Model,
     /// As earlier plans left it.
-    shown: &'a BTreeMap<String, u32>,
+    shown: &'a BTreeMap<String, Showing>,
     epoch: u64,
     decided: bool,
     plan: Plan,
@@ -222,16 +261,17 @@ impl Look<'_> {
         let standing = holds.iter().any(|hold| hold.ended.is_none() && stands(hold));
         let mut person = foreign || (empty && want.is_empty());
         // What a full disk took of the ladder's line, which is not wanted any more.
-        let shown = |id: &str| self.shown.get(&key(id, file)).is_some_and(|times| *times < GIVEN_UP);
-        if let Some(id) = ids().find(|id| self.decided && empty && want.is_empty() && shown(id)) {
+        let showing = |id: &str| self.shown.get(&key(id, file)).copied().filter(|showing| !showing.given_up());
+        let bare = |id: &str| empty && showing(id).is_some_and(|showing| showing.bare);
+        if let Some(id) = ids().find(|id| self.decided && want.is_empty() && bare(id)) {
             self.plan.drop.push((file.clone(), Drop::Foreign));
             self.clear(key(id, file));
             person = false;
         }
         if !strangers.is_empty() || (person && !standing) {
             let left = |hold: &&Hold| {
-                let showed = self.shown.get(&key(&hold.id, file)).is_some_and(|times| *times < GIVEN_UP);
-                showed && !here(hold) && if stands(hold) { lifted(hold) } else { empty }
+                let followed = |of: &Hold| showing(&of.id).is_some() && lifted(of);
+                !here(hold) && if stands(hold) { followed(hold) } else { bare(&hold.id) }
             };
             match (holds.iter().find(left).filter(|_| strangers.is_empty()), &scope) {
                 (Some(hold), _) => {
@@ -257,7 +297,8 @@ impl Look<'_> {
                 && hold.found.as_ref().is_some_and(|found| found.lines.is_empty())
                 && want.iter().any(|other| other.id != hold.id && had(other));
             if empty || by_hand || filled || had(hold) {
-                self.plan.shown.insert(key(&hold.id, file), 0);
+                let bare = !had(hold) && bare(&hold.id);
+                self.plan.shown.insert(key(&hold.id, file), Showing { gone: 0, bare });
                 if fill || (filled && !by_hand && !had(hold)) {
                     self.plan.add.push((file.clone(), line(hold, self.epoch)));
                 }
@@ -291,16 +332,16 @@ impl Look<'_> {
         let (id, file) = (hold.id.clone(), place.to_owned());
         match self.shown.get(&key).copied() {
             None => Some(0),
-            Some(0) => {
+            Some(Showing { gone: 0, .. }) => {
                 self.plan.notes.push(Note::PutBack { id, file });
-                self.plan.shown.insert(key, 0);
+                self.plan.shown.insert(key, Showing::default());
                 Some(1)
             }
-            Some(times) => {
-                if times < GIVEN_UP {
+            Some(showing) => {
+                if !showing.given_up() {
                     self.plan.notes.push(Note::GivenUp { id, file });
                 }
-                self.plan.shown.insert(key, GIVEN_UP);
+                self.plan.shown.insert(key, Showing::after(GIVEN_UP));
                 None
             }
         }
@@ -325,7 +366,7 @@ impl Look<'_> {
                 }
             }
             Some(_) if !want.is_empty() => {
-                self.plan.shown.extend(want.iter().map(|hold| (key_at(&hold.id, path), 0)));
+                self.plan.shown.extend(want.iter().map(|hold| (key_at(&hold.id, path), Showing::default())));
             }
             Some(Active::Hidden) => {
                 if self.all_gone(covers.iter().copied(), sighting) {
@@ -383,7 +424,7 @@ impl Look<'_> {
                 }
                 busy = true;
             } else if lines.held {
-                self.plan.shown.extend(want.iter().map(|hold| (key_at(&hold.id, &place), 0)));
+                self.plan.shown.extend(want.iter().map(|hold| (key_at(&hold.id, &place), Showing::default())));
             } else {
                 // There are none: nobody took anything away.
                 let known = want.iter().map(|hold| key_at(&hold.id, &place));
@@ -419,13 +460,13 @@ impl Look<'_> {
     fn keep_all(&mut self, place: &str) {
         let of = |key: &&String| key.split_once(' ').is_some_and(|(_, of)| of == place);
         let known = self.shown.iter().filter(|(key, _)| of(key));
-        self.plan.shown.extend(known.map(|(key, times)| (key.clone(), *times)));
+        self.plan.shown.extend(known.map(|(key, showing)| (key.clone(), *showing)));
     }
 
     /// Goes on remembering `key`.
     fn keep(&mut self, key: String) {
-        let times = self.shown.get(&key).copied().unwrap_or(0);
-        self.plan.shown.insert(key, times);
+        let showing = self.shown.get(&key).copied().unwrap_or_default();
+        self.plan.shown.insert(key, showing);
     }
 
     /// Goes on remembering `key` until what it is of is taken out.

@@ -126,7 +126,7 @@ pub struct World {
     pub active: BTreeMap<String, (bool, bool)>,
     pub lines: BTreeMap<String, Lines>,
     pub holds: Vec<Hold>,
-    pub shown: BTreeMap<String, u32>,
+    pub shown: BTreeMap<String, Showing>,
     ladder: Standing,
     model: Model,
     seconds: i64,
@@ -272,14 +272,15 @@ impl World {
     fn put(&mut self, file: &HaltFile, text: &str) {
         let is_new = !self.files.contains_key(file);
         let lines = self.files.entry(file.clone()).or_default();
-        // Where a hold was lifted and the host has not followed, nobody can tell new from old; and an empty file where a
-        // hold is wanted is that hold.
-        let showed = |id: &str| self.shown.contains_key(&super::super::plan::key(id, file));
-        // The ladder's are lifted by not being wanted any more.
-        let auto = auto("b1", &self.ladder, &self.model, "b1");
-        let over = |id: &&str| !auto.iter().any(|hold| hold.id == **id);
-        let pending = self.holds.iter().any(|hold| hold.ended.is_some() && showed(&hold.id))
-            || super::super::ids().filter(over).any(showed);
+        // Where a hold that stood for what a person had put there was lifted and the host has not followed, nobody can
+        // tell new from old; nor what a full disk left of ours from a new empty file, where somebody took that away. And an
+        // empty file where a hold is wanted is that hold.
+        let showing = |id: &str| self.shown.get(&super::super::plan::key(id, file));
+        let bare = |id: &str| text.is_empty() && showing(id).is_some_and(|showing| showing.bare);
+        let pending = |hold: &Hold| {
+            hold.ended.is_some() && if hold.found.is_some() { showing(&hold.id).is_some() } else { bare(&hold.id) }
+        };
+        let pending = self.holds.iter().any(pending) || super::super::ids().any(bare);
         if !text.is_empty() {
             lines.push(text.to_owned());
             if !pending {
@@ -413,7 +414,9 @@ impl World {
         if matches!(self.guard, Guard::Works | Guard::Unheard | Guard::Full) {
             let active: Vec<Hold> = before.iter().filter(|hold| self.holds.contains(hold)).cloned().collect();
             for (file, holds) in Wanted::on("b1", &active, &self.model).files {
-                let given_up = |hold: &&Hold| self.shown.get(&super::super::plan::key(&hold.id, &file)) >= Some(&2);
+                let given_up = |hold: &&Hold| {
+                    self.shown.get(&super::super::plan::key(&hold.id, &file)).is_some_and(|showing| showing.given_up())
+                };
                 assert!(self.files.contains_key(&file) || holds.iter().all(given_up), "{file}: {plan:?}");
             }
         }
@@ -423,7 +426,9 @@ impl World {
     pub fn check_quiet(&mut self) {
         let all = self.all();
         let wanted = Wanted::on("b1", &all, &self.model);
-        let given_up = |hold: &Hold, place: &str| self.shown.get(&format!("{} {place}", hold.id)) >= Some(&2);
+        let given_up = |hold: &Hold, place: &str| {
+            self.shown.get(&format!("{} {place}", hold.id)).is_some_and(|showing| showing.given_up())
+        };
         for (file, holds) in &wanted.files {
             let lines = self.files.get(file);
             let scope = scope_of("b1", file, &self.model);

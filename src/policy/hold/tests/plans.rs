@@ -27,7 +27,7 @@ fn sighting(files: &[(&str, &[&str])]) -> Sighting {
 }
 
 fn plan_of(holds: &[Hold], shown: &[(&str, u32)], seen: &Sighting) -> Plan {
-    let shown = shown.iter().map(|(key, times)| ((*key).to_owned(), *times)).collect();
+    let shown = shown.iter().map(|(key, times)| ((*key).to_owned(), Showing::after(*times))).collect();
     plan("b1", holds, &model(false), &shown, seen, 7, true)
 }
 
@@ -70,9 +70,14 @@ fn the_ladders_lines_and_those_of_people_leave_each_other_alone() {
     // A line of the ladder's that a person forged is the ladder's to take out; one of a person's with its id is not.
     let forged = "manual ladder-dev eve 2026-01-01T00:00:00Z - 7 -";
     assert_eq!(plan_of(&[], &[], &sighting(&[("dev", &[forged])])).found.len(), 1);
-    // What a full disk left of the ladder's file goes with its hold.
-    let empty = plan_of(&[], &[("ladder-dev dev", 0)], &sighting(&[("dev", &[])]));
-    assert_eq!((dev(&empty), empty.found.len()), (vec![(file("dev"), Drop::Foreign)], 0));
+    // What a full disk left of the ladder's file goes with its hold; an empty file where its line was seen is a person's.
+    let empty = |bare| {
+        let shown = BTreeMap::from([("ladder-dev dev".to_owned(), Showing { gone: 0, bare })]);
+        let plan = plan("b1", &[], &model(false), &shown, &sighting(&[("dev", &[])]), 7, true);
+        (dev(&plan), plan.found.len())
+    };
+    assert_eq!(empty(true), (vec![(file("dev"), Drop::Foreign)], 0));
+    assert_eq!(empty(false), (vec![], 1));
 }
 
 fn notes(plan: &Plan) -> Vec<&str> {
@@ -91,11 +96,11 @@ fn a_hold_that_is_gone_is_put_back_once_and_then_given_up() {
     ] {
         let shown: Vec<(&str, u32)> = before.map(|times| ("h boss", times)).into_iter().collect();
         let plan = plan_of(&boss, &shown, &none);
-        assert_eq!((notes(&plan), plan.shown.get("h boss").copied()), (told, after), "{before:?}");
+        assert_eq!((notes(&plan), plan.shown.get("h boss").copied()), (told, after.map(Showing::after)), "{before:?}");
         assert_eq!(plan.ops().len(), usize::from(before < Some(1)), "{before:?}");
         // Seen again, it counts anew.
         let plan = plan_of(&boss, &shown, &sighting(&[("boss", &[&there])]));
-        assert_eq!((plan.ops().len(), plan.shown["h boss"], plan.notes), (0, 0, vec![]));
+        assert_eq!((plan.ops().len(), plan.shown["h boss"].gone, plan.notes), (0, 0, vec![]));
     }
 }
 
@@ -106,17 +111,17 @@ fn only_what_the_guard_did_counts() {
         let plan = plan_of(&boss, shown, seen);
         let mut shown = plan.shown.clone();
         plan.ops().iter().for_each(|op: &Op| plan.done(op, word, &mut shown));
-        shown.get("h boss").copied()
+        shown.get("h boss").map(|showing| (showing.gone, showing.bare))
     };
     let none = sighting(&[]);
-    assert_eq!(after(&[], &none, Word::Done), Some(0));
+    assert_eq!(after(&[], &none, Word::Done), Some((0, false)));
     assert_eq!(after(&[], &none, Word::Failed), None);
-    assert_eq!(after(&[], &none, Word::Degraded), Some(0), "the empty file is the hold");
-    assert_eq!(after(&[("h boss", 0)], &none, Word::Done), Some(1));
-    assert_eq!(after(&[("h boss", 0)], &none, Word::Busy), Some(0), "what was not put back is no fight");
+    assert_eq!(after(&[], &none, Word::Degraded), Some((0, true)), "the empty file is the hold");
+    assert_eq!(after(&[("h boss", 0)], &none, Word::Done), Some((1, false)));
+    assert_eq!(after(&[("h boss", 0)], &none, Word::Busy), Some((0, false)), "what was not put back is no fight");
     let text = sighting(&[("boss", &["mine"])]);
     assert_eq!(after(&[], &text, Word::Degraded), None, "no line fits into a file on a full disk");
-    assert_eq!(after(&[], &text, Word::Done), Some(0));
+    assert_eq!(after(&[], &text, Word::Done), Some((0, false)));
 }
 
 #[test]
@@ -218,7 +223,7 @@ fn an_active_file_that_comes_back_is_renamed_once_more_and_then_left() {
     // Nobody looked: what is known stays known.
     let blind = Sighting { active: BTreeMap::new(), ..seen };
     let plan = plan_of(&poll, &[("h ~/poll on", 1)], &blind);
-    assert_eq!((plan.shown["h ~/poll on"], plan.ops().len()), (1, 0));
+    assert_eq!((plan.shown["h ~/poll on"].gone, plan.ops().len()), (1, 0));
 }
 
 #[test]
@@ -271,18 +276,18 @@ fn crontab_lines_that_come_back_are_held_once_more_and_then_left() {
     assert_eq!(plan_of_dev.lines, Some(Edit::Hold { wanted: vec![dev], ours: ours(&["dev@web"]) }));
     // Where there are no such lines nothing is to be done.
     let nothing = plan(&[], none, kept);
-    assert_eq!((nothing.ops().len(), nothing.shown.get("h crontab:nightly")), (0, Some(&0)));
-    assert_eq!(plan(&[("i crontab:dev@web", 2)], none, kept).shown.get("i crontab:dev@web"), Some(&2));
+    assert_eq!((nothing.ops().len(), nothing.shown["h crontab:nightly"].gone), (0, 0));
+    assert_eq!(plan(&[("i crontab:dev@web", 2)], none, kept).shown["i crontab:dev@web"].gone, 2);
     // Only what was done counts.
     let put_back = plan(&[("h crontab:nightly", 0)], kept, live);
     for (word, times) in [(Word::Done, 1), (Word::Failed, 0)] {
         let mut shown = put_back.shown.clone();
         put_back.ops().iter().for_each(|op| put_back.done(op, word, &mut shown));
-        assert_eq!(shown["h crontab:nightly"], times);
+        assert_eq!(shown["h crontab:nightly"].gone, times);
     }
     // Nobody looked: what is known stays known.
     let blind = plan_of(&nightly, &[("h crontab:nightly", 1)], &sighting(&[]));
-    assert_eq!((blind.shown["h crontab:nightly"], blind.lines), (1, None));
+    assert_eq!((blind.shown["h crontab:nightly"].gone, blind.lines), (1, None));
 }
 
 #[test]
@@ -327,7 +332,7 @@ fn what_a_stranger_says_is_recorded() {
     let text = |id: &str, until: &str| format!("manual {id} eve@far 2026-01-01T00:00:00Z {until} 3 a%20b");
     let (one, two) = (text("x1", "2026-01-01T01:00:00Z"), text("x2", "2026-01-01T02:00:00Z"));
     let (mut holds, mut shown, now) = (Vec::new(), BTreeMap::new(), at(0));
-    let record = |plan: &Plan, id: &str, holds: &mut Vec<Hold>, shown: &mut BTreeMap<String, u32>| {
+    let record = |plan: &Plan, id: &str, holds: &mut Vec<Hold>, shown: &mut BTreeMap<String, Showing>| {
         plan.found[0].record(holds, shown, id, now, &boot("a", 0.0))
     };
     let plan = plan_of(&holds, &[], &sighting(&[("boss", &[&one, &two])]));
@@ -335,7 +340,7 @@ fn what_a_stranger_says_is_recorded() {
     let hold = &holds[0];
     assert_eq!((hold.by.as_str(), hold.reason.as_deref()), ("eve@far", Some("a b")));
     assert_eq!(hold.until.as_ref().map(|until| until.at), "2026-01-01T02:00:00Z".parse().ok(), "the later one");
-    assert_eq!(shown, BTreeMap::from([("h boss".to_owned(), 0)]));
+    assert_eq!(shown, BTreeMap::from([("h boss".to_owned(), Showing::default())]));
     // One more line is of the same hold.
     let three = text("x3", "-");
     let plan = plan_of(&holds, &[("h boss", 0)], &sighting(&[("boss", &[&one, &two, &three])]));
