@@ -119,7 +119,7 @@ impl Merging<'_> {
         while let Some(done) = tasks.join_next().await {
             let Ok((one, tried)) = done else { continue };
             let book = looked.get_mut(&one.repo).map(|looked| &mut looked.book);
-            events.extend(book.and_then(|book| self.take(book, &one, tried, work)));
+            events.extend(book.and_then(|book| self.take(book, &one, tried)));
         }
         events
     }
@@ -150,13 +150,7 @@ impl Merging<'_> {
     }
 
     /// Takes in what became of a pull; none is one that was cut off.
-    fn take(
-        &self,
-        book: &mut Book,
-        one: &Wanted,
-        tried: Option<Tried>,
-        work: &BTreeMap<String, Work>,
-    ) -> Option<Event> {
+    fn take(&self, book: &mut Book, one: &Wanted, tried: Option<Tried>) -> Option<Event> {
         let known = book.pulls.iter_mut().find(|known| known.pull.number == one.number)?;
         match tried {
             Some(Tried::Not) => None,
@@ -165,8 +159,7 @@ impl Merging<'_> {
                 None
             }
             Some(Tried::Merged) => {
-                let closes = work.get(&one.repo).and_then(|work| work.closes.get(&one.number));
-                let merged = closes.into_iter().flatten().map(|issue| (*issue, (one.number, self.now)));
+                let merged = known.pull.closes.iter().map(|issue| (*issue, (one.number, self.now)));
                 book.merged.extend(merged);
                 book.pulls.retain(|known| known.pull.number != one.number);
                 Some(self.event(one, 0, "was merged"))

@@ -4,13 +4,26 @@ use std::collections::BTreeSet;
 
 use super::depends::{Place, Ref, tokens};
 use super::prose::{self, Line};
-use super::{Pull, Repo};
 
 /// The words by which forges close an issue when a pull is merged.
 const WORDS: [&str; 9] = ["close", "closes", "closed", "fix", "fixes", "fixed", "resolve", "resolves", "resolved"];
 
-/// The issues of the repo that a pull closes: `Fixes #12` in its text, `(#12)` in its title, or its branch `fix/issue-12`.
-pub fn closes(repo: &Repo<'_>, pull: &Pull) -> BTreeSet<u64> {
+/// What is said of a pull.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// Its number.
+    pub number: u64,
+    /// Its title.
+    pub title: &'a str,
+    /// Its text.
+    pub body: &'a str,
+    /// The branch that it comes from.
+    pub branch: &'a str,
+}
+
+/// The issues of the repo `slug`, on the forge at `forge`, that a pull closes: `Fixes #12` in its text, `(#12)` in its title,
+/// or its branch `fix/issue-12`.
+pub fn closes(pull: Told<'_>, slug: &str, forge: &str) -> BTreeSet<u64> {
     let mut found = BTreeSet::new();
     found.extend(pull.branch.strip_prefix("fix/issue-").and_then(leading));
     // Every `(#12)`: a title such as `fix: the parser (#12)`.
@@ -18,20 +31,20 @@ pub fn closes(repo: &Repo<'_>, pull: &Pull) -> BTreeSet<u64> {
     found.extend(
         bracketed.filter_map(|(number, _)| leading(number).filter(|_| number.bytes().all(|b| b.is_ascii_digit()))),
     );
-    let place = Place { slug: repo.slug, forge: repo.forge };
+    let place = Place { slug, forge };
     // As lines end, so do lists: `Fixes #1` and `#2` below it are two things.
-    let lines = prose::lines(&pull.body).into_iter().filter_map(|line| match line {
+    let lines = prose::lines(pull.body).into_iter().filter_map(|line| match line {
         Line::Blank => None,
         Line::Heading(_, text) | Line::Item(text) | Line::Text(text) => Some(text),
     });
-    for line in lines.chain([pull.title.clone()]) {
+    for line in lines.chain([pull.title.to_owned()]) {
         let tokens = tokens(&line, place);
         let mut armed = false;
         for token in &tokens {
             match &token.to {
                 Some(to) if armed => {
-                    if let Ref::Here(slug, number) = to
-                        && slug.eq_ignore_ascii_case(repo.slug)
+                    if let Ref::Here(of, number) = to
+                        && of.eq_ignore_ascii_case(slug)
                     {
                         found.insert(*number);
                     }

@@ -282,19 +282,17 @@ fn listed(tokens: &[Token]) -> Vec<Ref> {
 
 /// Who depends on whom, over as many repos as are known.
 #[derive(Clone, Debug, Default)]
-pub struct Graph {
-    edges: BTreeMap<Ref, BTreeSet<Ref>>,
+pub struct Graph<'a> {
+    edges: BTreeMap<Ref, BTreeSet<&'a Ref>>,
 }
 
-impl Graph {
+impl<'a> Graph<'a> {
     /// Adds what the open issue `number` of a repo depends on.
-    pub fn add(&mut self, slug: &str, number: u64, on: impl IntoIterator<Item = Ref>) {
-        self.edges.entry(Ref::new(slug, number)).or_default().extend(on);
-    }
-
-    /// All that anything depends on: what the forge is to be asked about.
-    pub fn wanted(&self) -> BTreeSet<&Ref> {
-        self.edges.values().flatten().collect()
+    pub fn add(&mut self, slug: &str, number: u64, on: &'a [Ref]) {
+        // Most depend on nothing, and are in no circle.
+        if !on.is_empty() {
+            self.edges.entry(Ref::new(slug, number)).or_default().extend(on);
+        }
     }
 
     /// The shortest circle through an issue, beginning and ending with it; the same one whatever the order in which it
@@ -303,7 +301,7 @@ impl Graph {
         let mut came: BTreeMap<&Ref, &Ref> = BTreeMap::new();
         let mut next = VecDeque::from([from]);
         while let Some(at) = next.pop_front() {
-            for to in self.edges.get(at).into_iter().flatten() {
+            for to in self.edges.get(at).into_iter().flatten().copied() {
                 if to == from && at != from {
                     let back = std::iter::successors(Some(at), |at| came.get(*at).copied());
                     let mut path: Vec<Ref> = [from].into_iter().chain(back).cloned().collect();

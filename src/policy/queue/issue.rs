@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde::Serialize;
 
-use super::depends::{Fact, Graph, Ref, depends};
+use super::depends::{Fact, Graph, Ref};
 use super::{Issue, Repo, Seen, same, task};
 
 /// What is to become of an issue.
@@ -102,7 +102,7 @@ pub type Closing = BTreeMap<u64, u64>;
 ///
 /// With both the label for what is ready and the one for what is being worked on, somebody was between two calls: it is
 /// being worked on.
-pub fn judge(repo: &Repo<'_>, seen: &Seen, graph: &Graph, closing: &Closing, issue: &Issue) -> Verdict {
+pub fn judge(repo: &Repo<'_>, seen: &Seen<'_>, graph: &Graph<'_>, closing: &Closing, issue: &Issue) -> Verdict {
     let no = Verdict::Not;
     if issue.pull {
         return no(Reason::IsPull);
@@ -149,9 +149,9 @@ pub fn judge(repo: &Repo<'_>, seen: &Seen, graph: &Graph, closing: &Closing, iss
 }
 
 /// What the issue waits for.
-fn waits(repo: &Repo<'_>, seen: &Seen, graph: &Graph, closing: &Closing, issue: &Issue) -> Option<Reason> {
+fn waits(repo: &Repo<'_>, seen: &Seen<'_>, graph: &Graph<'_>, closing: &Closing, issue: &Issue) -> Option<Reason> {
     let own = Ref::new(repo.slug, issue.number);
-    let on = depends(&issue.body, repo.slug, repo.forge);
+    let on = &issue.depends;
     if on.contains(&own) {
         return Some(Reason::Itself);
     }
@@ -165,7 +165,7 @@ fn waits(repo: &Repo<'_>, seen: &Seen, graph: &Graph, closing: &Closing, issue: 
 
 /// How something is that an issue depends on. What was seen open is open, whatever was known of it before; a closed issue
 /// with a pull that is still open is not done.
-fn fact(repo: &Repo<'_>, seen: &Seen, closing: &Closing, one: &Ref) -> Fact {
+fn fact(repo: &Repo<'_>, seen: &Seen<'_>, closing: &Closing, one: &Ref) -> Fact {
     let number = match one {
         Ref::Here(slug, number) if slug.eq_ignore_ascii_case(repo.slug) => Some(*number),
         _ => None,

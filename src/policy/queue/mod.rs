@@ -59,8 +59,6 @@ pub struct Repo<'a> {
     pub name: &'a str,
     /// OWNER/NAME on the forge.
     pub slug: &'a str,
-    /// The address of the forge's front page.
-    pub forge: &'a str,
     /// The branch that pulls go to; `None` when it is not known: then the base of a pull is not looked at.
     pub branch: Option<&'a str>,
     /// The labels that say what state an issue is in.
@@ -80,16 +78,16 @@ pub struct Repo<'a> {
 }
 
 /// What was seen of a repo at one look.
-#[derive(Clone, Debug, Default)]
-pub struct Seen {
+#[derive(Clone, Debug)]
+pub struct Seen<'a> {
     /// Its open issues; others do no harm.
-    pub issues: Vec<Issue>,
+    pub issues: &'a [Issue],
     /// Its open pulls; others do no harm.
-    pub pulls: Vec<Pull>,
+    pub pulls: Vec<&'a Pull>,
     /// What is known of what issues depend on. Open issues and pulls of the repo itself need not be here.
-    pub facts: BTreeMap<Ref, Fact>,
+    pub facts: BTreeMap<&'a Ref, Fact>,
     /// The tasks that have a claim, or a run that lives, is unknown or is quarantined.
-    pub taken: BTreeSet<String>,
+    pub taken: &'a BTreeSet<String>,
     /// As of when every run that there may be is known with its task: all hosts answered, and no agent of the repo runs of
     /// which nobody knows what it is about. Otherwise nothing is orphaned, nor is what was begun after that.
     pub runs_as_of: Option<Timestamp>,
@@ -104,8 +102,8 @@ pub struct Issue {
     pub number: u64,
     /// Its title.
     pub title: String,
-    /// Its text.
-    pub body: String,
+    /// What its text says that it depends on: [`depends::depends`].
+    pub depends: Vec<Ref>,
     /// The names of its labels.
     pub labels: Vec<String>,
     /// The logins that it is assigned to.
@@ -125,8 +123,8 @@ pub struct Pull {
     pub number: u64,
     /// Its title.
     pub title: String,
-    /// Its text.
-    pub body: String,
+    /// The issues that it closes, by its text and all else: [`closes::closes`].
+    pub closes: BTreeSet<u64>,
     /// The login of who made it.
     pub author: String,
     /// The branch that it goes to.
@@ -230,21 +228,20 @@ pub struct Judged {
 
 /// Judges every open issue and pull of a repo, each once. `graph` knows who depends on whom, over as many repos as may
 /// make a circle.
-pub fn judge(repo: &Repo<'_>, seen: &Seen, graph: &Graph, now: Timestamp) -> Judged {
+pub fn judge(repo: &Repo<'_>, seen: &Seen<'_>, graph: &Graph<'_>, now: Timestamp) -> Judged {
     // The same number twice, as when a page moved between two calls: the later look says more.
     let issues: BTreeMap<u64, &Issue> = newest(seen.issues.iter().filter(|issue| issue.open && !issue.pull));
     let mut pulls: BTreeMap<u64, &Pull> = BTreeMap::new();
-    for pull in seen.pulls.iter().filter(|pull| pull.open) {
+    for pull in seen.pulls.iter().copied().filter(|pull| pull.open) {
         let known = pulls.entry(pull.number).or_insert(pull);
         if (pull.head_at, &pull.head) > (known.head_at, &known.head) {
             *known = pull;
         }
     }
-    // Their texts are read once, not once for each issue.
     let mut closing = issue::Closing::new();
     for pull in seen.pulls.iter().filter(|pull| pull.open) {
-        for number in closes::closes(repo, pull) {
-            let first = closing.entry(number).or_insert(pull.number);
+        for number in &pull.closes {
+            let first = closing.entry(*number).or_insert(pull.number);
             *first = pull.number.min(*first);
         }
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::closes::closes;
 use super::pipeline::{self, Infra, Red, Wait};
 use super::statuses::checks;
 use super::{Pull, Repo, Review, Says, Seen, review_task, same, task};
@@ -107,7 +106,7 @@ impl std::fmt::Display for Why {
 /// The tasks of work on a pull, the first of which names it: those of the issues that it closes, else its own number's,
 /// which forges give to no issue.
 pub fn tasks(repo: &Repo<'_>, pull: &Pull) -> Vec<String> {
-    let mut tasks: Vec<String> = closes(repo, pull).into_iter().map(|number| task(repo.name, number)).collect();
+    let mut tasks: Vec<String> = pull.closes.iter().map(|number| task(repo.name, *number)).collect();
     if tasks.is_empty() {
         tasks.push(task(repo.name, pull.number));
     }
@@ -115,7 +114,7 @@ pub fn tasks(repo: &Repo<'_>, pull: &Pull) -> Vec<String> {
 }
 
 /// Judges one pull. Only what was said of its head commit counts: reviews, pipelines and approvals of others are past.
-pub fn judge(repo: &Repo<'_>, seen: &Seen, pull: &Pull, now: Timestamp) -> Verdict {
+pub fn judge(repo: &Repo<'_>, seen: &Seen<'_>, pull: &Pull, now: Timestamp) -> Verdict {
     let waits = Verdict::Waiting;
     if !pull.open {
         return waits(Why::Closed);
@@ -177,7 +176,7 @@ pub fn judge(repo: &Repo<'_>, seen: &Seen, pull: &Pull, now: Timestamp) -> Verdi
 }
 
 /// A green pull without its approvals.
-fn unapproved(repo: &Repo<'_>, seen: &Seen, pull: &Pull, reviews: &[Review], approvals: (u32, u32)) -> Verdict {
+fn unapproved(repo: &Repo<'_>, seen: &Seen<'_>, pull: &Pull, reviews: &[Review], approvals: (u32, u32)) -> Verdict {
     if let Some(reviewer) = repo.reviewer.filter(|reviewer| same(reviewer, &pull.author)) {
         return Verdict::Waiting(Why::OwnPull(reviewer.to_owned()));
     }

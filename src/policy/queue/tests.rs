@@ -10,6 +10,8 @@ use super::{issue, pull};
 const NOW: i64 = 1_773_316_800;
 const HEAD: &str = "bbbb";
 const OLD: &str = "aaaa";
+const SLUG: &str = "johba/harb";
+const FORGE: &str = "https://codeberg.org";
 
 fn at(minutes_ago: i64) -> Timestamp {
     Timestamp::from_second(NOW - minutes_ago * 60).unwrap()
@@ -18,7 +20,7 @@ fn at(minutes_ago: i64) -> Timestamp {
 /// One repo at one look, in few words. The repo is `harb` with the accounts dev-bot and review-bot.
 #[derive(Clone, Debug, Default)]
 struct Case {
-    seen: Seen,
+    seen: Look,
     elsewhere: Vec<(&'static str, u64, &'static str)>,
     checks: Vec<&'static str>,
     approvals: u32,
@@ -27,11 +29,52 @@ struct Case {
     no_reviewer: bool,
 }
 
+/// What is seen, as [`Seen`] has it.
+#[derive(Clone, Debug, Default)]
+struct Look {
+    issues: Vec<Issue>,
+    pulls: Vec<Pull>,
+    facts: BTreeMap<Ref, Fact>,
+    taken: BTreeSet<String>,
+    runs_as_of: Option<Timestamp>,
+    merged: BTreeMap<u64, u64>,
+}
+
+/// A pull with its text, which says what it closes.
+struct Draft {
+    pull: Pull,
+    body: String,
+}
+
+impl std::ops::Deref for Draft {
+    type Target = Pull;
+
+    fn deref(&self) -> &Pull {
+        &self.pull
+    }
+}
+
+impl std::ops::DerefMut for Draft {
+    fn deref_mut(&mut self) -> &mut Pull {
+        &mut self.pull
+    }
+}
+
+/// The pull with this number, changed by `change`.
+fn drafted(number: u64, change: impl FnOnce(&mut Draft)) -> Pull {
+    let mut draft = Draft { pull: pull(number), body: String::new() };
+    change(&mut draft);
+    let Draft { mut pull, body } = draft;
+    let told = closes::Told { number: pull.number, title: &pull.title, body: &body, branch: &pull.branch };
+    pull.closes = closes::closes(told, SLUG, FORGE);
+    pull
+}
+
 /// An issue with these labels and this text.
 fn issue(number: u64, labels: &str, body: &str) -> Issue {
     let labels = labels.split_whitespace().map(str::to_owned).collect();
-    let title = String::new();
-    Issue { number, title, body: body.to_owned(), labels, assignees: vec![], open: true, pull: false, since: at(60) }
+    let (title, depends) = (String::new(), depends::depends(body, SLUG, FORGE));
+    Issue { number, title, depends, labels, assignees: vec![], open: true, pull: false, since: at(60) }
 }
 
 /// A pull of an hour ago: its pipeline is green, nobody reviewed it.
@@ -39,7 +82,7 @@ fn pull(number: u64) -> Pull {
     Pull {
         number,
         title: "fix: the parser".to_owned(),
-        body: String::new(),
+        closes: BTreeSet::new(),
         author: "dev-bot".to_owned(),
         base: "master".to_owned(),
         branch: format!("topic-{number}"),
@@ -91,14 +134,13 @@ impl Case {
     }
 
     fn one(issue: Issue) -> Case {
-        Case { seen: Seen { issues: vec![issue], runs_as_of: Some(at(0)), ..Seen::default() }, ..Case::default() }
+        Case { seen: Look { issues: vec![issue], runs_as_of: Some(at(0)), ..Look::default() }, ..Case::default() }
     }
 
     /// One pull, number 20, changed by `change`.
-    fn pull(change: impl FnOnce(&mut Pull)) -> Case {
-        let mut one = pull(20);
-        change(&mut one);
-        Case { seen: Seen { pulls: vec![one], runs_as_of: Some(at(0)), ..Seen::default() }, ..Case::default() }
+    fn pull(change: impl FnOnce(&mut Draft)) -> Case {
+        let pulls = vec![drafted(20, change)];
+        Case { seen: Look { pulls, runs_as_of: Some(at(0)), ..Look::default() }, ..Case::default() }
     }
 
     /// The same with these reviews.
@@ -139,9 +181,8 @@ impl Case {
         self.with(|case| _ = case.seen.taken.insert(task.to_owned()))
     }
 
-    fn closing(self, change: impl FnOnce(&mut Pull)) -> Case {
-        let mut one = pull(20);
-        change(&mut one);
+    fn closing(self, change: impl FnOnce(&mut Draft)) -> Case {
+        let one = drafted(20, change);
         self.with(|case| case.seen.pulls.push(one))
     }
 
@@ -154,8 +195,7 @@ impl Case {
         let labels = Labels::default();
         let repo = Repo {
             name: "harb",
-            slug: "johba/harb",
-            forge: "https://codeberg.org",
+            slug: SLUG,
             branch: Some("master"),
             labels: &labels,
             ours: &["dev-bot", "review-bot"],
@@ -169,14 +209,22 @@ impl Case {
             },
             grace: GRACE,
         };
+        let Look { issues, pulls, facts, taken, runs_as_of, merged } = &self.seen;
+        let elsewhere = self.elsewhere.iter();
+        let elsewhere: Vec<_> =
+            elsewhere.map(|(slug, n, body)| (slug, n, depends::depends(body, slug, FORGE))).collect();
         let mut graph = Graph::default();
-        for issue in &self.seen.issues {
-            graph.add(repo.slug, issue.number, depends::depends(&issue.body, repo.slug, repo.forge));
-        }
-        for (slug, number, body) in &self.elsewhere {
-            graph.add(slug, *number, depends::depends(body, slug, repo.forge));
-        }
-        judge(&repo, &self.seen, &graph, at(0))
+        issues.iter().for_each(|issue| graph.add(repo.slug, issue.number, &issue.depends));
+        elsewhere.iter().for_each(|(slug, number, on)| graph.add(slug, **number, on));
+        let seen = Seen {
+            issues,
+            pulls: pulls.iter().collect(),
+            facts: facts.iter().map(|(one, fact)| (one, *fact)).collect(),
+            taken,
+            runs_as_of: *runs_as_of,
+            merged: merged.clone(),
+        };
+        judge(&repo, &seen, &graph, at(0))
     }
 
     /// The verdict on issue 10 or else on pull 20, as it prints.
@@ -209,7 +257,7 @@ fn table() -> Vec<(&'static str, Case, String)> {
     let row = |name, case: Case, expected: &dyn Display| (name, case, expected.to_string());
     let mine = |labels: &str| Issue { assignees: vec!["Dev-Bot".to_owned()], ..issue(10, labels, "") };
     let bot = |says, commit| review(1, "review-bot", says, commit);
-    let approved = |change: &dyn Fn(&mut Pull)| Case::pull(|pull| {
+    let approved = |change: &dyn Fn(&mut Draft)| Case::pull(|pull| {
         pull.reviews = Some(vec![review(1, "review-bot", YES, HEAD)]);
         change(pull);
     });
@@ -237,8 +285,8 @@ fn table() -> Vec<(&'static str, Case, String)> {
         row("orphaned", Case::one(mine("in-progress")), &"orphaned"),
         row("not orphaned while a host is silent", Case::one(mine("in-progress")).with(|case| case.seen.runs_as_of = None), &"nobody seems to work on it, but not every run is known"),
         row("not orphaned when it was begun after the hosts were seen", Case::one(mine("in-progress")).with(|case| case.seen.runs_as_of = Some(at(61))), &"nobody seems to work on it, but not every run is known"),
-        row("a comment's mark in code hides nothing", Case::one(Issue { body: "Strip `<!--` from it.\n\nDepends on #9".into(), ..issue(10, "backlog", "") }), &format!("{ON}of which nothing is known")),
-        row("a comment hides what is in it", Case::one(Issue { body: "<!--\nDepends on #9\n-->\nDo it.".into(), ..issue(10, "backlog", "") }), &"ready"),
+        row("a comment's mark in code hides nothing", Case::ready("Strip `<!--` from it.\n\nDepends on #9"), &format!("{ON}of which nothing is known")),
+        row("a comment hides what is in it", Case::ready("<!--\nDepends on #9\n-->\nDo it."), &"ready"),
         row("merged for it, and the forge left it open", Case::one(mine("in-progress")).with(|case| case.seen.merged = BTreeMap::from([(10, 41)])), &"pull #41 was merged for it: close it, or label it anew if more is to be done"),
         row("not orphaned with a pull", Case::one(mine("in-progress")).closing(|pull| pull.body = "Fixes #10".into()), &"pull #20 is open for it"),
         row("orphaned and blocked", Case::one(mine("in-progress blocked")), &"it is labelled blocked"),
@@ -274,7 +322,7 @@ fn table() -> Vec<(&'static str, Case, String)> {
         row("the same number of another repo", Case::ready("depends on me/lib#9").also(9, "", "").fact("me/lib", 9, Fact::Closed), &"ready"),
         row("a circle over two repos", Case::ready("depends on me/lib#3").with(|case| case.elsewhere.push(("me/lib", 3, "after johba/harb#10"))), &"it waits for itself: #10 -> me/lib#3 -> #10"),
         row("another forge", Case::ready("depends on https://github.com/a/b/issues/3"), &"it depends on https://github.com/a/b/issues/3, of which nothing is known"),
-        row("an orphan waits too", Case::one(Issue { body: "depends on #9".into(), ..mine("in-progress") }), &format!("{ON}of which nothing is known")),
+        row("an orphan waits too", Case::one(Issue { depends: vec![Ref::new(SLUG, 9)], ..mine("in-progress") }), &format!("{ON}of which nothing is known")),
         // Pulls: which are looked at.
         row("a green pull", Case::pull(|_| ()), &"needs a review"),
         row("another base", Case::pull(|pull| pull.base = "dev".into()), &"waits: it goes to dev"),
@@ -405,8 +453,7 @@ fn work_on_a_pull_is_the_task_of_the_issues_that_it_closes() {
     let labels = Labels::default();
     let repo = Repo {
         name: "harb",
-        slug: "johba/harb",
-        forge: "https://codeberg.org",
+        slug: SLUG,
         branch: None,
         labels: &labels,
         ours: &[],
@@ -416,7 +463,9 @@ fn work_on_a_pull_is_the_task_of_the_issues_that_it_closes() {
         ci: CiKind::Pipelines,
         grace: GRACE,
     };
-    let of = |body: &str, title: &str| pull::tasks(&repo, &Pull { body: body.into(), title: title.into(), ..pull(20) });
+    let of = |body: &str, title: &str| {
+        pull::tasks(&repo, &drafted(20, |pull| (pull.body, pull.title) = (body.into(), title.into())))
+    };
     assert_eq!(of("Fixes #12, #3 and #4", ""), ["harb#3", "harb#4", "harb#12"]);
     assert_eq!(of("resolves johba/harb#7\ncloses other/repo#8", ""), ["harb#7"]);
     assert_eq!(of("Fixes https://codeberg.org/johba/harb/issues/7", ""), ["harb#7"]);
@@ -430,7 +479,7 @@ fn work_on_a_pull_is_the_task_of_the_issues_that_it_closes() {
 #[test]
 fn what_an_issue_depends_on_is_what_its_text_says() {
     let on = |body: &str| {
-        let all = depends::depends(body, "johba/harb", "https://codeberg.org/");
+        let all = depends::depends(body, SLUG, "https://codeberg.org/");
         all.iter().map(|one| one.shown("johba/harb")).collect::<Vec<_>>().join(" ")
     };
     let rows = [
@@ -515,7 +564,7 @@ fn any_case() -> impl Strategy<Value = Case> {
             ..ci(if push { "push" } else { "pull" }, state)
         };
         Pull {
-            body: fixes.map(|number| format!("Fixes #{number}")).unwrap_or_default(),
+            closes: fixes.into_iter().collect(),
             reviews: Some(reviews.into_iter().enumerate().map(review).collect()),
             pipelines: Some(pipelines.into_iter().enumerate().map(pipeline).collect()),
             ..pull(0)
@@ -530,7 +579,7 @@ fn any_case() -> impl Strategy<Value = Case> {
         pulls.iter_mut().enumerate().for_each(|(at, pull)| pull.number = at as u64 + 20);
         let taken = taken.into_iter().map(|number| task("harb", number)).collect();
         let facts = (5..8).map(|number| (Ref::new("johba/harb", number), Fact::Closed)).collect();
-        Case { seen: Seen { issues, pulls, facts, taken, runs_as_of, ..Seen::default() }, ..Case::default() }
+        Case { seen: Look { issues, pulls, facts, taken, runs_as_of, ..Look::default() }, ..Case::default() }
     })
 }
 
@@ -555,8 +604,7 @@ proptest! {
         for (number, verdict) in case.judged().issues {
             if matches!(verdict, issue::Verdict::Ready | issue::Verdict::Orphaned) {
                 prop_assert!(!case.seen.taken.contains(&task("harb", number)));
-                let fixes = format!("Fixes #{number}");
-                prop_assert!(!case.seen.pulls.iter().any(|pull| pull.body == fixes));
+                prop_assert!(!case.seen.pulls.iter().any(|pull| pull.closes.contains(&number)));
             }
         }
     }
@@ -586,7 +634,7 @@ proptest! {
 
     #[test]
     fn no_text_breaks_the_reader(body in "[-#>*_`~ \\[\\]()a-z0-9/!.:\n\té<]{0,200}") {
-        let _ = depends::depends(&body, "johba/harb", "https://codeberg.org");
+        let _ = depends::depends(&body, SLUG, FORGE);
     }
 
     #[test]

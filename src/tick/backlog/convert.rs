@@ -3,18 +3,20 @@
 use jiff::Timestamp;
 
 use crate::forge::{self, Check, CommitStatus, Verdict};
+use crate::policy::queue::closes::{Told, closes};
+use crate::policy::queue::depends::depends;
 use crate::policy::queue::{self, Event, Says, State, StatusState};
 
 fn login(account: &Option<forge::Account>) -> String {
     account.as_ref().map(|account| account.login.clone()).unwrap_or_default()
 }
 
-/// An issue; `known` is the same as it was seen before: its age counts on while nothing that matters has changed.
-pub fn issue(issue: forge::Issue, known: Option<&queue::Issue>) -> queue::Issue {
+/// An issue of the repo `slug`, on the forge at `url`; `known` is the same as it was seen before: its age counts on while nothing that matters has changed.
+pub fn issue(issue: forge::Issue, known: Option<&queue::Issue>, slug: &str, url: &str) -> queue::Issue {
     let mut one = queue::Issue {
         number: issue.number,
         title: issue.title,
-        body: issue.body,
+        depends: depends(&issue.body, slug, url),
         labels: issue.labels.into_iter().map(|label| label.name).collect(),
         assignees: issue.assignees.into_iter().map(|account| account.login).collect(),
         open: issue.state == forge::State::Open,
@@ -28,12 +30,13 @@ pub fn issue(issue: forge::Issue, known: Option<&queue::Issue>) -> queue::Issue 
     one
 }
 
-/// A pull without its reviews, statuses and pipelines; `head_at` is when its head came there.
-pub fn pull(pull: &forge::Pull, head_at: Timestamp) -> queue::Pull {
+/// A pull of the repo `slug`, on the forge at `url`, without its reviews, statuses and pipelines; `head_at` is when its head came there.
+pub fn pull(pull: &forge::Pull, head_at: Timestamp, slug: &str, url: &str) -> queue::Pull {
+    let (title, body, branch) = (pull.title.as_str(), pull.body.as_str(), pull.head.branch.as_str());
     queue::Pull {
         number: pull.number,
         title: pull.title.clone(),
-        body: pull.body.clone(),
+        closes: closes(Told { number: pull.number, title, body, branch }, slug, url),
         author: login(&pull.user),
         base: pull.base.branch.clone(),
         branch: pull.head.branch.clone(),

@@ -11,7 +11,7 @@ use crate::inventory::settings::Wake;
 use crate::journal::HostRecord;
 use crate::ledger::Document;
 use crate::policy::queue::order::{Class as Kind, Item};
-use crate::policy::queue::{self, CiKind, Fact, Graph, Judged, Ref, Seen, depends, issue, pull};
+use crate::policy::queue::{self, CiKind, Fact, Graph, Judged, Ref, Seen, issue, pull};
 use crate::policy::roster::Roster;
 use crate::remote::sample::Sample;
 use crate::tick::UNKNOWN;
@@ -86,36 +86,28 @@ pub struct Work {
     pub judged: Judged,
     /// What may be begun, in no order.
     pub items: Vec<Item>,
-    /// By pull, the issues that it closes.
-    pub closes: BTreeMap<u64, BTreeSet<u64>>,
 }
 
 /// Judges every repo; one whose forge never told anything has nothing to judge.
 pub fn judge(all: &[Known<'_>], runs: &Runs, wake: &Wake, now: Timestamp) -> BTreeMap<String, Work> {
-    // Who waits for whom, over all repos of a forge, and what is open in them.
-    let mut graphs: BTreeMap<&str, (Graph, BTreeSet<Ref>)> = BTreeMap::new();
+    // Who waits for whom, over all repos of a forge, and what is known of them.
+    let mut forges: BTreeMap<&str, (Graph<'_>, BTreeMap<String, &Book>)> = BTreeMap::new();
     for Known { repo, book } in all {
-        let url = forge_url(repo);
-        let (graph, open) = graphs.entry(url).or_default();
+        let (graph, books) = forges.entry(forge_url(repo)).or_default();
         for issue in &book.issues {
-            graph.add(&repo.slug, issue.number, depends::depends(&issue.body, &repo.slug, url));
+            graph.add(&repo.slug, issue.number, &issue.depends);
         }
-        let pulls = book.pulls.iter().map(|known| known.pull.number);
-        let numbers = book.issues.iter().map(|issue| issue.number).chain(pulls);
-        open.extend(numbers.map(|number| Ref::new(&repo.slug, number)));
+        books.insert(repo.slug.to_lowercase(), *book);
     }
     let one = |Known { repo, book }: &Known<'_>| {
-        let (graph, open) = graphs.get(forge_url(repo))?;
+        let (graph, books) = forges.get(forge_url(repo))?;
         let settled = book.settled.as_ref().filter(|_| book.seen.is_some())?;
-        let facts = book.facts.iter().map(|(one, known)| {
-            let fact = if open.contains(one) { Fact::Open } else { known.fact };
-            (one.clone(), fact)
-        });
+        let facts = book.facts.iter().map(|(one, known)| (one, if open(books, one) { Fact::Open } else { known.fact }));
         let seen = Seen {
-            issues: book.issues.clone(),
-            pulls: book.pulls.iter().map(|known| known.pull.clone()).collect(),
+            issues: &book.issues,
+            pulls: book.pulls.iter().map(|known| &known.pull).collect(),
             facts: facts.collect(),
-            taken: runs.taken.clone(),
+            taken: &runs.taken,
             runs_as_of: runs.known.get(&repo.name).copied(),
             merged: book.merged.iter().map(|(number, (pull, _))| (*number, *pull)).collect(),
         };
@@ -124,7 +116,6 @@ pub fn judge(all: &[Known<'_>], runs: &Runs, wake: &Wake, now: Timestamp) -> BTr
         let about = queue::Repo {
             name: &repo.name,
             slug: &repo.slug,
-            forge: forge_url(repo),
             branch: Some(&settled.branch),
             labels: &repo.labels,
             ours: &ours,
@@ -136,14 +127,20 @@ pub fn judge(all: &[Known<'_>], runs: &Runs, wake: &Wake, now: Timestamp) -> BTr
         };
         let judged = queue::judge(&about, &seen, graph, now);
         let items = items(&about, &seen, &judged);
-        let closes = seen.pulls.iter().map(|pull| (pull.number, queue::closes::closes(&about, pull))).collect();
-        Some((repo.name.clone(), Work { judged, items, closes }))
+        Some((repo.name.clone(), Work { judged, items }))
     };
     all.iter().filter_map(one).collect()
 }
 
+/// Whether something was seen open, in `books` by path on the forge.
+fn open(books: &BTreeMap<String, &Book>, one: &Ref) -> bool {
+    let Ref::Here(slug, number) = one else { return false };
+    let pulls = |book: &Book| book.pulls.iter().any(|known| known.pull.number == *number);
+    books.get(slug).is_some_and(|book| book.issues.iter().any(|issue| issue.number == *number) || pulls(book))
+}
+
 /// What may be begun.
-fn items(repo: &queue::Repo<'_>, seen: &Seen, judged: &Judged) -> Vec<Item> {
+fn items(repo: &queue::Repo<'_>, seen: &Seen<'_>, judged: &Judged) -> Vec<Item> {
     let item = |number, class, task, since| Item { repo: repo.name.to_owned(), number, class, task, since };
     let new = seen.issues.iter().filter_map(|issue| match judged.issues.get(&issue.number)? {
         issue::Verdict::Ready | issue::Verdict::Orphaned => {

@@ -15,7 +15,7 @@ use crate::inventory::secret::SecretRef;
 use crate::inventory::settings::Forges;
 use crate::inventory::units::Span;
 use crate::policy::ci_load::Load;
-use crate::policy::queue::{self, CiKind, Fact, Ref, StatusState, depends};
+use crate::policy::queue::{self, CiKind, Fact, Ref, StatusState};
 
 /// How many pipelines a look wants at least: the median of the load is taken of about so many.
 const PIPELINES: usize = 25;
@@ -155,7 +155,7 @@ impl Look<'_> {
             std::mem::take(&mut book.issues).into_iter().map(|issue| (issue.number, issue)).collect();
         let one = |issue: forge::Issue| {
             let before = known.get(&issue.number);
-            convert::issue(issue, before)
+            convert::issue(issue, before, &self.repo.slug, forge_url(self.repo))
         };
         book.issues = issues.into_iter().map(one).collect();
         // Whoever labels or assigns it anew wants more.
@@ -170,7 +170,7 @@ impl Look<'_> {
         for pull in pulls {
             let before = known.remove(&pull.number).filter(|before| before.pull.head == pull.head.sha);
             let head_at = before.as_ref().map_or(pull.updated_at, |before| before.pull.head_at);
-            let mut one = convert::pull(&pull, head_at);
+            let mut one = convert::pull(&pull, head_at, &self.repo.slug, forge_url(self.repo));
             let (mut reviews_at, mut statuses_at, mut searched, mut blocked) = (None, None, false, None);
             if let Some(before) = before {
                 if before.updated == pull.updated_at {
@@ -283,14 +283,13 @@ impl Look<'_> {
         let labels = &self.repo.labels;
         let begun =
             |issue: &&queue::Issue| issue.labels.iter().any(|own| [&labels.ready, &labels.active].contains(&own));
-        let bodies = book.issues.iter().filter(begun).map(|issue| issue.body.as_str());
-        let refs = bodies.flat_map(|body| depends::depends(body, &self.repo.slug, forge_url(self.repo)));
+        let refs = book.issues.iter().filter(begun).flat_map(|issue| &issue.depends);
         let open: BTreeSet<Ref> = {
             let numbers = book.issues.iter().map(|issue| issue.number);
             let numbers = numbers.chain(book.pulls.iter().map(|known| known.pull.number));
             numbers.map(|number| Ref::new(&self.repo.slug, number)).collect()
         };
-        let wanted: BTreeSet<Ref> = refs.filter(|one| !open.contains(one)).collect();
+        let wanted: BTreeSet<Ref> = refs.filter(|one| !open.contains(one)).cloned().collect();
         book.facts.retain(|one, _| wanted.contains(one));
         let fresh = |known: &KnownFact| {
             let spans = if known.fact == Fact::Closed { CLOSED } else { 1 };

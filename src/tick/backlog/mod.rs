@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::debug;
 
-pub use self::book::{Blocked, Book, KnownPull, Settled, Silent};
+pub use self::book::{Blocked, Book, KnownFact, KnownPull, Settled, Silent};
 pub use self::convert::reviews;
 pub use self::judge::{Known, Runs, Work, judge};
 use self::look::Look;
