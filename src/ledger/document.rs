@@ -316,7 +316,7 @@ mod tests {
             seq,
         });
         let left = (timestamp(), ".*").prop_map(|(at, by)| Left { at, by });
-        let showing = any::<(u32, bool)>().prop_map(|(gone, bare)| Showing { gone, bare });
+        let showing = (0..3_u32, any::<bool>()).prop_map(|(gone, bare)| Showing { gone, bare });
         let shown = btree_map(".{0,9}", showing, 0..3);
         let entry =
             (option::of(".*"), option::of(".*"), option::of(".*"), option::of(left), shown, option::of(standing()))

@@ -16,17 +16,30 @@ use crate::remote::halt::{HaltFile, HaltLine, Kind};
 /// A hold that was there and is gone again is put back once; the second time running somebody means it.
 const GIVEN_UP: u32 = 2;
 
-/// What is known of a hold in a place of a host, such as a halt file, where it is or was to be seen.
+/// What is known of a hold in a place of a host, such as a halt file, where it is or was to be seen. The ledger keeps it
+/// as one number: `gone`, and a million more where it is `bare`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "u32", into = "u32")]
 pub struct Showing {
     /// How often running it was gone: 0 it is there, 1 it was put back and not seen since, 2 it is given up.
-    #[serde(default, skip_serializing_if = "is_zero")]
     pub gone: u32,
     /// We made the file and a full disk took no line: as long as none was seen there, the file is ours all the same. Any
     /// other empty file is a person's.
-    #[serde(default, skip_serializing_if = "is_false")]
     pub bare: bool,
+}
+
+const BARE: u32 = 1_000_000;
+
+impl From<u32> for Showing {
+    fn from(number: u32) -> Showing {
+        Showing { gone: number % BARE, bare: number >= BARE }
+    }
+}
+
+impl From<Showing> for u32 {
+    fn from(Showing { gone, bare }: Showing) -> u32 {
+        gone % BARE + if bare { BARE } else { 0 }
+    }
 }
 
 impl Showing {
@@ -39,16 +52,6 @@ impl Showing {
     pub fn given_up(self) -> bool {
         self.gone >= GIVEN_UP
     }
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_zero(gone: &u32) -> bool {
-    *gone == 0
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_false(bare: &bool) -> bool {
-    !*bare
 }
 
 /// What to do, and what was learned.
