@@ -111,6 +111,8 @@ mod probe_shells;
 mod queue;
 #[path = "it/reference.rs"]
 mod reference;
+#[path = "it/relaunch.rs"]
+mod relaunch;
 #[path = "it/replay.rs"]
 mod replay;
 #[path = "it/repo.rs"]

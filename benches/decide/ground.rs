@@ -167,8 +167,8 @@ fn book(of: String, size: Size, now: Timestamp) -> Book {
     let issue = |number: u64| Issue {
         number,
         title: format!("What is to be done, part {number}"),
-        depends: if number % 5 == 0 { vec![Ref::new(&slug, number + 1)] } else { Vec::new() },
-        labels: if number % 2 == 0 { vec!["backlog".into()] } else { Vec::new() },
+        depends: if number.is_multiple_of(5) { vec![Ref::new(&slug, number + 1)] } else { Vec::new() },
+        labels: if number.is_multiple_of(2) { vec!["backlog".into()] } else { Vec::new() },
         assignees: Vec::new(),
         open: true,
         pull: false,
@@ -179,7 +179,7 @@ fn book(of: String, size: Size, now: Timestamp) -> Book {
         let review = Review {
             id: number,
             author: "review-bot".into(),
-            says: if number % 2 == 0 { Says::Approved } else { Says::ChangesRequested },
+            says: if number.is_multiple_of(2) { Says::Approved } else { Says::ChangesRequested },
             commit: head.clone(),
             dismissed: false,
             stale: false,

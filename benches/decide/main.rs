@@ -53,13 +53,8 @@ fn bench(options: &Options) -> Result<(), String> {
     let mut budgets = Vec::new();
     for size in [Size { issues: 0, pulls: 0 }, Size { issues: 8, pulls: 3 }, Size { issues: 50, pulls: 20 }] {
         let ground = Ground::new(options.hosts, size)?;
-        let mut runs: Vec<[Duration; 3]> =
-            (0..options.runs.max(1)).map(|_| [samples(&ground), holds(&ground), repos(&ground)]).collect();
-        let mut median = |part: usize| {
-            runs.sort_by_key(|run| run[part]);
-            runs[runs.len() / 2][part].as_secs_f64() * 1000.0
-        };
-        let parts = [median(0), median(1), median(2)];
+        let parts =
+            [samples, holds, repos].map(|part| median((0..options.runs.max(1)).map(|_| part(&ground)).collect()));
         let all: f64 = parts.iter().sum();
         let mut row = vec![options.hosts.to_string(), size.issues.to_string(), size.pulls.to_string()];
         row.extend(parts.iter().chain([&all]).map(|ms| format!("{ms:.1}")));
@@ -70,6 +65,12 @@ fn bench(options: &Options) -> Result<(), String> {
     println!("{table}");
     budgets.iter().for_each(|budget| println!("{budget}"));
     Ok(())
+}
+
+/// In milliseconds.
+fn median(mut all: Vec<Duration>) -> f64 {
+    all.sort();
+    all.get(all.len() / 2).map_or(0.0, |middle| middle.as_secs_f64() * 1000.0)
 }
 
 /// Severities and rungs, by a new sample of each host.

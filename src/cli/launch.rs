@@ -8,8 +8,8 @@ use crate::forge::claim::Claimant;
 use crate::forge::{Limits as ForgeLimits, Servers};
 use crate::inventory::Inventory;
 use crate::inventory::agents::Work;
-use crate::policy::room::{Limits, Reservations};
 use crate::render::runs;
+use crate::tick::capacity::Capacity;
 use crate::tick::drive::Driven;
 use crate::tick::jobs::Jobs;
 use crate::tick::launch::{Terms, Wanted};
@@ -83,15 +83,9 @@ async fn here(wanted: &Wanted, me: &str, context: &Context, inventory: &Inventor
     let claimant = claimant(wanted, context, inventory).await?;
     let fleet = context.fleet(&inventory.settings).await?;
     let order = context.order(inventory, &fleet, me)?;
-    let reservations = Reservations::new(&inventory.settings, &inventory.repos);
-    let terms = Terms {
-        jobs: &jobs,
-        accounts: &inventory.settings.accounts,
-        policy: &inventory.settings.policy,
-        reservations: &reservations,
-        limits: limits(inventory, &wanted.host, &reservations)?,
-        claimant: claimant.as_ref(),
-    };
+    let capacity = Capacity::of(inventory);
+    let terms =
+        Terms { jobs: &jobs, accounts: &inventory.settings.accounts, capacity: &capacity, claimant: claimant.as_ref() };
     let launched = order.launch(wanted, terms, &|step| context.ui.progress(step)).await;
     fleet.close().await;
     let launched = launched?;
@@ -124,13 +118,6 @@ async fn claimant(wanted: &Wanted, context: &Context, inventory: &Inventory) -> 
     let connection = connected.await.map_err(|error| Error::failed("cannot read a token").because(error))??;
     let account = connection.forge.account().await.map_err(|failure| failure.to_error())?;
     Ok(Some(Claimant { forge: connection.forge, slug, labels, me: account.login, pause }))
-}
-
-/// What the host allows.
-fn limits(inventory: &Inventory, host: &str, reservations: &Reservations) -> Result<Limits> {
-    let may = |repo: &str| inventory.repos.get(repo).is_some_and(|repo| inventory.admits(repo, host));
-    let known = inventory.hosts.get(host).ok_or_else(|| Error::inventory(format!("there is no host `{host}`")))?;
-    Ok(Limits::of(known, reservations, may))
 }
 
 fn wanted(args: &Args, by: &str, context: &Context, inventory: &Inventory) -> Result<Wanted> {

@@ -12,6 +12,7 @@ use crate::policy::hold::Model;
 use crate::render::table::plain;
 use crate::render::{holds, hosts, last_words};
 use crate::tick::backlog::Due;
+use crate::tick::capacity::Capacity;
 use crate::tick::deadline::Deadline;
 use crate::tick::jobs::Jobs;
 use crate::tick::logs::Logs;
@@ -69,6 +70,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
         policy: &inventory.settings.policy,
         guard: &inventory.settings.guard,
         jobs: Jobs::of(&inventory, context.access(&inventory)),
+        capacity: Capacity::of(&inventory),
         model: Model::of(&inventory.settings, &inventory.repos),
         names: inventory.hosts.iter().map(|host| host.name.clone()).collect(),
         state: &state,

@@ -45,6 +45,9 @@ pub struct Document {
     /// By task, the run that works on it: made before anything is launched, gone once that run is certainly over.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, Claim>,
+    /// It was made anew, and not every host has been looked at since: nobody knows all that runs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub young: bool,
     /// By repo, where its CI stands; only those of which something is known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ci: BTreeMap<String, CiStanding>,
@@ -78,6 +81,12 @@ pub struct HostEntry {
     /// Why nothing may be changed there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub barred: Option<String>,
+    /// It told what runs there since the ledger was made anew; not noted any more once all have.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub heard: bool,
+    /// Its id may be that of another name, or it belongs to another fleet: the next id that it shows is as good.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub doubted: bool,
     /// A person gave it up: it is looked at, and nothing is changed or launched there until a person takes it up again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Left>,
@@ -119,6 +128,7 @@ impl Document {
             hosts: BTreeMap::new(),
             holds: Vec::new(),
             claims: BTreeMap::new(),
+            young: true,
             ci: BTreeMap::new(),
         })
     }
@@ -318,16 +328,26 @@ mod tests {
         let left = (timestamp(), ".*").prop_map(|(at, by)| Left { at, by });
         let showing = (0..3_u32, any::<bool>()).prop_map(|(gone, bare)| Showing { gone, bare });
         let shown = btree_map(".{0,9}", showing, 0..3);
-        let entry =
-            (option::of(".*"), option::of(".*"), option::of(".*"), option::of(left), shown, option::of(standing()))
-                .prop_map(|(id, quarantined, barred, left, shown, ladder)| HostEntry {
-                    id,
-                    quarantined,
-                    barred,
-                    left,
-                    shown,
-                    ladder,
-                });
+        let entry = (
+            option::of(".*"),
+            option::of(".*"),
+            option::of(".*"),
+            any::<bool>(),
+            any::<bool>(),
+            option::of(left),
+            shown,
+            option::of(standing()),
+        )
+            .prop_map(|(id, quarantined, barred, heard, doubted, left, shown, ladder)| HostEntry {
+                id,
+                quarantined,
+                barred,
+                heard,
+                doubted,
+                left,
+                shown,
+                ladder,
+            });
         let (hosts, claims) = (btree_map(".{0,9}", entry, 0..4), btree_map(".{0,9}", claim(), 0..4));
         let ci =
             (any::<bool>(), option::of(0.0..1e9), option::of(timestamp()), ".*").prop_map(|(soft, since, at, why)| {
@@ -335,8 +355,8 @@ mod tests {
                 CiStanding { state: CiState { pending, soft_since: since, ..CiState::default() }, since: at, why }
             });
         let ci = btree_map(".{0,9}", ci, 0..3);
-        (".{1,9}", lease, vec(".{0,9}", 0..5), hosts, vec(hold(), 0..4), claims, ci).prop_map(
-            |(fleet, lease, recent, hosts, holds, claims, ci)| Document {
+        (".{1,9}", lease, vec(".{0,9}", 0..5), hosts, vec(hold(), 0..4), claims, any::<bool>(), ci).prop_map(
+            |(fleet, lease, recent, hosts, holds, claims, young, ci)| Document {
                 v: VERSION,
                 fleet,
                 lease,
@@ -344,6 +364,7 @@ mod tests {
                 hosts,
                 holds,
                 claims,
+                young,
                 ci,
             },
         )

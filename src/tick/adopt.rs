@@ -11,6 +11,7 @@ use super::lead::{boot_clock, lead};
 use super::manual::Order;
 use crate::error::{Error, Result};
 use crate::ledger::{Change, Document, Ledger};
+use crate::policy::claim::strays;
 use crate::remote::guard::Op;
 use crate::remote::sample::{Fence, Sample};
 
@@ -72,13 +73,21 @@ impl Order<'_> {
             .change(|old| {
                 let mut document = old.map_or_else(|| Document::new(&self.me, 1), |old| Ok(old.clone()))?;
                 // Holds made since the loss are kept; hosts of its own it must not have.
-                let used = document.hosts.values().any(|entry| entry.id.is_some() && entry.barred.is_none());
+                let used = document.hosts.values().any(|entry| entry.id.is_some() && !entry.doubted);
                 if document.fleet != *fleet && used {
                     return Err(Error::failed("this ledger is not empty: it has hosts of its own")
                         .help("adopt the hosts one by one: `factory host adopt HOST`"));
                 }
                 fleet.clone_into(&mut document.fleet);
                 document.acquire(&self.me, highest)?;
+                // What runs there holds its task from now on.
+                for sample in samples {
+                    let runs = sample.runs.as_deref().unwrap_or_default();
+                    let strays = strays(&document.claims, &sample.host, fleet, runs, Timestamp::now());
+                    for (_, task, claim) in strays {
+                        document.claims.entry(task).or_insert(claim);
+                    }
+                }
                 Ok(Change::To(document, ()))
             })
             .await?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
+use super::capacity::{Capacity, Looked};
 use super::drive::{self, Driven};
 use super::hand::{Hand, Place, Stopped};
 use super::holds::Action;
@@ -17,15 +18,17 @@ use crate::journal::Event;
 use crate::ledger::{Change, Document, Ledger};
 use crate::policy::claim::{self, Claim, Ending, Fate, fate, strays};
 use crate::policy::hold::Model;
+use crate::policy::takeover;
 use crate::remote::guard::Word;
 use crate::remote::sample::Sample;
 
 /// A host that gave a whole sample and may be changed.
+#[derive(Clone)]
 pub struct Look {
     /// The host.
     pub place: Place,
     /// What it showed.
-    pub sample: Sample,
+    pub looked: Looked,
 }
 
 /// What is needed to go on with claims.
@@ -40,8 +43,12 @@ pub struct Settling<'a> {
     pub jobs: Jobs,
     /// The same, as holds see them.
     pub model: &'a Model,
+    /// The room on hosts.
+    pub capacity: &'a Capacity<'a>,
     /// The state directory.
     pub state: &'a Path,
+    /// The hosts that told what runs there.
+    pub heard: Vec<String>,
 }
 
 /// What came of it.
@@ -112,10 +119,11 @@ impl Settling<'_> {
         let mut settled = Settled::default();
         let mut steps: Vec<(String, Claim, Step)> = Vec::new();
         let mut found: Vec<(String, Claim)> = Vec::new();
-        let mut open: Vec<(Place, String, Claim)> = Vec::new();
-        for Look { place, sample } in looks {
+        let mut open: Vec<(Look, String, Claim)> = Vec::new();
+        for look in looks {
+            let Look { place, looked: Looked { sample, .. } } = &look;
             let runs = sample.runs.as_deref().unwrap_or_default();
-            if !self.is_itself(&place.name, &sample) {
+            if !self.is_itself(&place.name, sample) {
                 continue;
             }
             for (task, claim) in self.before.claims.iter().filter(|(_, claim)| claim.host == place.name) {
@@ -123,9 +131,7 @@ impl Settling<'_> {
                 match fate(claim, runs) {
                     Fate::Keep => {}
                     Fate::Started => step(Step::Started),
-                    // A host that was given up is not touched any more.
-                    Fate::Relaunch if left(&self.before, &place.name).is_some() => {}
-                    Fate::Relaunch => open.push((place.clone(), task.clone(), claim.clone())),
+                    Fate::Relaunch => open.push((look.clone(), task.clone(), claim.clone())),
                     Fate::Over(ending) => step(over(&ending)),
                     Fate::Leftover(ending) => {
                         step(Step::Told(
@@ -147,7 +153,7 @@ impl Settling<'_> {
         match &self.ledger {
             None => {}
             Some(ledger) => {
-                if let Err(error) = write(ledger, steps, found, &mut settled).await {
+                if let Err(error) = self.write(ledger, steps, found, &mut settled).await {
                     settled.failed = Some(error);
                 }
             }
@@ -158,13 +164,13 @@ impl Settling<'_> {
     /// Nothing is concluded from a host that is not known, or not the machine that it was.
     fn is_itself(&self, host: &str, sample: &Sample) -> bool {
         let Some(entry) = self.before.hosts.get(host) else { return true };
-        entry.id.is_none() || (entry.id == sample.host_id && entry.barred.is_none())
+        entry.id.is_none() || (entry.id == sample.host_id && !entry.doubted)
     }
 
     /// Launches again what had not begun; what must not begin any more is cancelled.
     async fn go_on(
         &self,
-        open_claims: Vec<(Place, String, Claim)>,
+        open_claims: Vec<(Look, String, Claim)>,
         steps: &mut Vec<(String, Claim, Step)>,
         settled: &mut Settled,
     ) {
@@ -172,9 +178,10 @@ impl Settling<'_> {
             return;
         }
         let Some(ledger) = &self.ledger else {
-            settled.actions.extend(open_claims.into_iter().map(|(place, task, claim)| Action {
+            let open_claims = open_claims.into_iter().filter(|(_, _, claim)| left(&self.before, &claim.host).is_none());
+            settled.actions.extend(open_claims.map(|(_, task, claim)| Action {
                 what: format!("launch {}", claim::name(&task, &claim)),
-                host: place.name,
+                host: claim.host,
                 failed: None,
             }));
             return;
@@ -195,12 +202,33 @@ impl Settling<'_> {
                 return;
             }
         };
+        // Whoever launched may have ended it since the hosts were asked, and have the task begun elsewhere.
+        let document = match ledger.read().await {
+            Ok(Some((_, document))) => document,
+            Ok(None) => return,
+            Err(error) => {
+                settled.failed = Some(error);
+                return;
+            }
+        };
         let mut tasks = JoinSet::new();
-        for (place, task, claim) in open_claims {
-            let held = held(&self.before, self.model, &claim.host, &claim.agent, &claim.repo);
+        for (Look { place, looked }, task, claim) in open_claims {
+            let still = |known: &&Claim| known.token == claim.token && !known.started;
+            let Some(claim) = document.claims.get(&task).filter(still).cloned() else { continue };
+            // A host that was given up is not touched any more.
+            if left(&document, &place.name).is_some() {
+                continue;
+            }
+            let held = held(&document, self.model, &claim.host, &claim.agent, &claim.repo);
             let held = held.map(|hold| format!("hold {} holds it", hold.id));
             let unclaimed = claim.unclaimed.then(|| "its issue had not been claimed on the forge".to_owned());
             let held = held.or(unclaimed);
+            // It may begin later: what is short now comes back.
+            if let (None, Some(why)) = (&held, self.unfit(&document, &claim, &looked)) {
+                let told = format!("waits to be begun until {why}; `factory stop {}` gives it up", claim.token);
+                steps.push((task, claim, Step::Told(told, 1)));
+                continue;
+            }
             let (hand, ledger, jobs) = (self.hand.clone(), Arc::clone(ledger), self.jobs.clone());
             tasks.spawn(async move {
                 let why = match held {
@@ -241,71 +269,88 @@ impl Settling<'_> {
             settled.actions.push(Action { host: place.name, what, failed });
         }
     }
+
+    /// Writes what was learned into the ledger, for each claim that is still of the same run.
+    async fn write(
+        &self,
+        ledger: &Ledger,
+        steps: Vec<(String, Claim, Step)>,
+        found: Vec<(String, Claim)>,
+        settled: &mut Settled,
+    ) -> Result<()> {
+        if steps.is_empty() && found.is_empty() && !self.before.young {
+            return Ok(());
+        }
+        let (_, events) = ledger
+            .change(|old| {
+                let Some(old) = old else { return Ok(Change::Nothing(Vec::new())) };
+                let mut document = old.clone();
+                let mut events = Vec::new();
+                for (task, claim, step) in &steps {
+                    let Some(known) = document.claims.get_mut(task).filter(|known| known.token == claim.token) else {
+                        continue;
+                    };
+                    let mut tell = |severity: u8, what: &str| {
+                        events.push(event(&claim.host, severity, format!("{} {what}", claim::name(task, claim))));
+                    };
+                    match step {
+                        Step::Started => known.started = true,
+                        Step::Told(what, _) if known.told.as_ref() == Some(what) => {}
+                        Step::Told(what, severity) => {
+                            tell(*severity, what);
+                            known.told = Some(what.clone());
+                        }
+                        Step::Over(what, severity) => {
+                            tell(*severity, what);
+                            document.claims.remove(task);
+                        }
+                    }
+                }
+                for (task, claim) in &found {
+                    if document.claims.values().any(|known| known.token == claim.token) {
+                        continue;
+                    }
+                    match document.claims.get(task) {
+                        None => {
+                            let what = format!("{} is taken up: the ledger did not know it", claim::name(task, claim));
+                            events.push(event(&claim.host, 1, what));
+                            document.claims.insert(task.clone(), claim.clone());
+                        }
+                        Some(other) => {
+                            let what = format!(
+                                "{task} is worked on twice: by run {} on {} and by run {} on {}; `factory stop` one of them",
+                                other.token, other.host, claim.token, claim.host
+                            );
+                            events.push(event(&claim.host, 3, what));
+                        }
+                    }
+                }
+                if document.young {
+                    for host in &self.heard {
+                        document.hosts.entry(host.clone()).or_default().heard = true;
+                    }
+                    document.young = !self.capacity.all_known(&document);
+                }
+                Ok(if document == *old { Change::Nothing(events) } else { Change::To(document, events) })
+            })
+            .await?;
+        settled.events.extend(events);
+        Ok(())
+    }
+
+    /// Until when nothing may be launched on a host that no hold holds, for people.
+    fn unfit(&self, document: &Document, claim: &Claim, looked: &Looked) -> Option<String> {
+        if let Some(1..) = takeover::started(&looked.sample, &claim.agent) {
+            return Some(format!("the crontab of {} does not start agent `{}` any more", claim.host, claim.agent));
+        }
+        // Without the numbers, which are others at each tick.
+        let fits = self.capacity.fits(document, claim, looked);
+        fits.is_err().then(|| format!("{} has room for it", claim.host))
+    }
 }
 
 fn over(ending: &Ending) -> Step {
     Step::Over(ending.to_string(), u8::from(!matches!(ending, Ending::Done(0) | Ending::Cancelled)))
-}
-
-/// Writes what was learned into the ledger, for each claim that is still of the same run.
-async fn write(
-    ledger: &Ledger,
-    steps: Vec<(String, Claim, Step)>,
-    found: Vec<(String, Claim)>,
-    settled: &mut Settled,
-) -> Result<()> {
-    if steps.is_empty() && found.is_empty() {
-        return Ok(());
-    }
-    let (_, events) = ledger
-        .change(|old| {
-            let Some(old) = old else { return Ok(Change::Nothing(Vec::new())) };
-            let mut document = old.clone();
-            let mut events = Vec::new();
-            for (task, claim, step) in &steps {
-                let Some(known) = document.claims.get_mut(task).filter(|known| known.token == claim.token) else {
-                    continue;
-                };
-                let mut tell = |severity: u8, what: &str| {
-                    events.push(event(&claim.host, severity, format!("{} {what}", claim::name(task, claim))));
-                };
-                match step {
-                    Step::Started => known.started = true,
-                    Step::Told(what, _) if known.told.as_ref() == Some(what) => {}
-                    Step::Told(what, severity) => {
-                        tell(*severity, what);
-                        known.told = Some(what.clone());
-                    }
-                    Step::Over(what, severity) => {
-                        tell(*severity, what);
-                        document.claims.remove(task);
-                    }
-                }
-            }
-            for (task, claim) in &found {
-                if document.claims.values().any(|known| known.token == claim.token) {
-                    continue;
-                }
-                match document.claims.get(task) {
-                    None => {
-                        let what = format!("{} is taken up: the ledger did not know it", claim::name(task, claim));
-                        events.push(event(&claim.host, 1, what));
-                        document.claims.insert(task.clone(), claim.clone());
-                    }
-                    Some(other) => {
-                        let what = format!(
-                            "{task} is worked on twice: by run {} on {} and by run {} on {}; `factory stop` one of them",
-                            other.token, other.host, claim.token, claim.host
-                        );
-                        events.push(event(&claim.host, 3, what));
-                    }
-                }
-            }
-            Ok(if document == *old { Change::Nothing(events) } else { Change::To(document, events) })
-        })
-        .await?;
-    settled.events.extend(events);
-    Ok(())
 }
 
 /// Something about a run, for the journal.

@@ -43,6 +43,8 @@ pub struct Holds {
     waiting: Vec<Turn>,
     tasks: JoinSet<(Seen, Outcome)>,
     barred: BTreeMap<String, String>,
+    /// Those of them that are another fleet's, or another name's too.
+    doubted: BTreeSet<String>,
     /// The host-id of each that answered, also of those where nothing may be changed.
     ids: BTreeMap<String, String>,
     /// Where each host stands on the ladder now.
@@ -140,6 +142,7 @@ impl Holds {
             waiting: Vec::new(),
             tasks: JoinSet::new(),
             barred: BTreeMap::new(),
+            doubted: BTreeSet::new(),
             ids: BTreeMap::new(),
             standings: BTreeMap::new(),
             ci: None,
@@ -281,7 +284,7 @@ impl Holds {
             return false;
         }
         if let Some(why) = barred(&document, &self.names, &self.ids, &name, sample) {
-            self.bar(&name, why);
+            self.doubt(&name, why);
             return false;
         }
         let known = self.book.blind || document.hosts.get(&name).is_some_and(|entry| entry.id.is_some());
@@ -305,6 +308,12 @@ impl Holds {
         }
         self.actions.push(Action { host: host.to_owned(), what: NOTHING.to_owned(), failed: Some(why.clone()) });
         self.barred.insert(host.to_owned(), why);
+    }
+
+    /// The same of a host that another fleet, or another name, may call its own.
+    fn doubt(&mut self, host: &str, why: String) {
+        self.doubted.insert(host.to_owned());
+        self.bar(host, why);
     }
 
     fn tell_notes(&mut self, plan: &Plan, host: &str) {
@@ -343,7 +352,7 @@ impl Holds {
             let name = &turn.seen.place.name;
             // With all answers in, two names of one machine are known.
             match turn.seen.host_id.as_ref().and_then(|id| twin(&self.ids, name, id)).map(twins) {
-                Some(why) => self.bar(&name.clone(), why),
+                Some(why) => self.doubt(&name.clone(), why),
                 None => self.begin(turn, Arc::clone(&self.book.document)),
             }
         }
@@ -361,10 +370,10 @@ impl Holds {
             }
             acted.insert(name, done);
         }
-        let Holds { book, model, seen, barred, ids, standings, ci, mut events, actions, check, .. } = self;
+        let Holds { book, model, seen, barred, doubted, ids, standings, ci, mut events, actions, check, .. } = self;
         let epoch = book.document.lease.epoch;
         let seen = if book.blind { Vec::new() } else { seen };
-        let noted = Noted { seen: &seen, acted, barred, ids, standings, ci, counts: true };
+        let noted = Noted { seen: &seen, acted, barred, doubted, ids, standings, ci, counts: true };
         let recorded = match &book.ledger {
             _ if check => Ok((Some(Document::clone(&book.document)), Vec::new())),
             None => Ok((None, Vec::new())),
@@ -432,6 +441,7 @@ fn blind(me: &str) -> Document {
         hosts: BTreeMap::new(),
         holds: Vec::new(),
         claims: BTreeMap::new(),
+        young: true,
         ci: BTreeMap::new(),
     }
 }

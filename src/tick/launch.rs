@@ -2,30 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::Progress;
+use super::capacity::{Capacity, Looked};
 use super::claims::{change, launching};
 use super::drive::{self, Driven};
 use super::hand::{Place, Stopped};
 use super::jobs::Jobs;
 use super::lead::{boot_clock, lead};
 use super::manual::Order;
-use super::seen::{barred, held, left};
+use super::seen::{barred, held, left, replaced};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::forge::Failure;
 use crate::forge::claim::{Before, Claimant};
-use crate::inventory::policy::Policy;
 use crate::inventory::settings::Account;
 use crate::ledger::{Change, Document, Ledger, random_id};
 use crate::policy::claim::{self, Claim};
-use crate::policy::room::{Limits, Live, Reservations, room, running};
 use crate::policy::takeover;
 use crate::remote::halt::Kind;
-use crate::remote::sample::Sample;
+use crate::remote::sample::{Run, Sample};
 
 /// What a person wants to be launched.
 #[derive(Clone, Debug)]
@@ -51,21 +49,10 @@ pub struct Terms<'a> {
     pub jobs: &'a Jobs,
     /// Budgets per credential.
     pub accounts: &'a BTreeMap<String, Account>,
-    /// The numbers to judge by.
-    pub policy: &'a Policy,
-    /// What the runs of each agent are promised.
-    pub reservations: &'a Reservations,
-    /// What the host allows on which it is wanted.
-    pub limits: Limits,
+    /// The room on hosts.
+    pub capacity: &'a Capacity<'a>,
     /// Who claims the issue that it is about on its forge; none where nobody may write there.
     pub claimant: Option<&'a Claimant>,
-}
-
-/// What the host showed.
-struct Looked {
-    sample: Sample,
-    /// When it was asked, by the controller's boot clock, in seconds.
-    asked: f64,
 }
 
 /// A launch, and what became of it.
@@ -122,20 +109,27 @@ impl Order<'_> {
         let document = lead(&ledger, &self.me, Timestamp::now(), &boot_clock()).await?.document;
         let (task, mut claim) = wanted.claim(Timestamp::now())?;
         let job = terms.jobs.make(&task, &claim)?;
+        self.free(&document, &task, &claim, terms)?;
         let issue = terms.claimant.zip(claim.issue);
         claim.unclaimed = issue.is_some();
         if let Some((claimant, number)) = issue {
             claimant.look(number).await.map_err(|why| why.to_error(&claim.repo, number))?;
         }
         let asked = boot_clock().seconds;
-        let sample = self.samples(|name| name == wanted.host, report).await.pop();
-        let (place, sample) = self.fit(&document, wanted, sample)?;
+        let others = match document.young && wanted.issue.is_some() {
+            true => terms.capacity.unknown(&document, &wanted.repo),
+            false => Vec::new(),
+        };
+        let mut samples = self.samples(|name| name == wanted.host || others.contains(&name), report).await;
+        let own = samples.iter().position(|sample| sample.host == wanted.host).map(|at| samples.remove(at));
+        let (place, sample) = self.fit(&document, wanted, own)?;
+        certain(&task, wanted, &sample, &samples)?;
         let looked = Looked { sample, asked };
         ledger
             .change(|old| {
                 let mut document = old.cloned().unwrap_or_else(|| document.clone());
                 self.free(&document, &task, &claim, terms)?;
-                fits(&document, &claim, terms, &looked)?;
+                terms.capacity.fits(&document, &claim, &looked)?;
                 document.claims.insert(task.clone(), claim.clone());
                 Ok(Change::To(document, ()))
             })
@@ -153,8 +147,8 @@ impl Order<'_> {
             claim.unclaimed = false;
         }
         // A forge may take its time.
-        let age = Duration::try_from_secs_f64(boot_clock().seconds - asked).unwrap_or_default();
-        let driven = if before.is_some() && age > terms.policy.sample_age.0 {
+        let age = looked.age();
+        let driven = if before.is_some() && age > terms.capacity.policy().sample_age.0 {
             Driven::Never(Stopped::Stale(age))
         } else {
             drive::launch(&self.hand, &ledger, &place, &job).await
@@ -213,12 +207,8 @@ impl Order<'_> {
             ))
             .help(format!("`factory takeover {host}` shows and disables what starts it, reversibly")));
         }
-        let known = document.hosts.get(host).and_then(|entry| entry.id.as_ref());
-        if known.is_some_and(|known| sample.host_id.as_ref() != Some(known)) {
-            return Err(Error::failed(format!(
-                "{host} is not the machine that it was: its host-id is another one, or gone"
-            ))
-            .help("nothing is launched there until somebody says what became of it"));
+        if let Some(why) = replaced(document, &sample) {
+            return Err(Error::failed(why).help("nothing is launched there until somebody says what became of it"));
         }
         Ok((place, sample))
     }
@@ -275,20 +265,26 @@ async fn note(ledger: &Ledger, task: &str, token: &str, driven: &Driven) -> Resu
     .await
 }
 
-/// Whether the host has room for the run of `claim`. Asked while the claim is made, so that of two launches at once the
-/// second sees the first.
-fn fits(document: &Document, claim: &Claim, terms: Terms<'_>, looked: &Looked) -> Result<()> {
-    let Looked { sample, asked } = looked;
-    let reserved = |claim: &Claim| terms.reservations.of_run(Some(&claim.repo), Some(&claim.agent));
-    let shown = |claim: &Claim| sample.runs.iter().flatten().any(|run| run.token == claim.token);
-    // What was claimed since the host was looked at, or is lost: nobody can tell that it does not run there.
-    let claimed = document.claims.values().filter(|other| other.host == claim.host && !shown(other));
-    let claimed = claimed.map(|other| Live::placed(reserved(other)));
-    let age = Duration::try_from_secs_f64(boot_clock().seconds - asked).unwrap_or_default();
-    running(sample, terms.reservations)
-        .and_then(|mut live| {
-            live.extend(claimed);
-            room(sample, age, &live, reserved(claim), terms.limits, terms.policy)
-        })
-        .map_err(|no_room| Error::failed(no_room.to_string()).help(no_room.help(&claim.agent)))
+/// Whether it is certain that nobody works on the task, where the ledger cannot know: it was lost, or is older than a run.
+/// `others` are hosts that it knows nothing of.
+fn certain(task: &str, wanted: &Wanted, own: &Sample, others: &[Sample]) -> Result<()> {
+    let same = |run: &&Run| run.task.as_deref() == Some(task) && !run.over();
+    for sample in others.iter().chain([own]) {
+        if let Some(run) = sample.runs.iter().flatten().find(same) {
+            let why = format!("{task} is worked on already: run {} on {}", run.token, sample.host);
+            return Err(Error::failed(why).help("the ledger does not know of it yet: `factory run` takes it up"));
+        }
+    }
+    let silent: Vec<&str> =
+        others.iter().filter(|sample| sample.runs.is_none()).map(|sample| sample.host.as_str()).collect();
+    if silent.is_empty() {
+        return Ok(());
+    }
+    let silent = silent.join(", ");
+    let why =
+        format!("nobody knows yet whether a run works on {task} on {silent}: the ledger is new, and no answer came");
+    Err(Error::new(Exit::Unreachable, why).help(format!(
+        "try again once it answers; if it is gone for good, take it out of the inventory, or out of `hosts` of `{}`",
+        wanted.repo
+    )))
 }

@@ -3,6 +3,7 @@
 
 pub mod adopt;
 pub mod backlog;
+pub mod capacity;
 pub mod ci;
 pub mod claims;
 pub mod coming;
@@ -45,6 +46,7 @@ use jiff::Timestamp;
 use tracing::debug;
 
 use self::backlog::{Due, Repos, Work};
+use self::capacity::Capacity;
 pub use self::decide::{Decided, UNKNOWN};
 use self::hand::Place;
 pub use self::holds::Action;
@@ -82,6 +84,8 @@ pub struct Wake<'a> {
     pub model: Model,
     /// The agents, to be launched.
     pub jobs: Jobs,
+    /// The room on hosts.
+    pub capacity: Capacity<'a>,
     /// The names of all hosts of the inventory, also of those that are not looked at.
     pub names: BTreeSet<String>,
     /// The state directory; it is there already unless `check`.

@@ -7,6 +7,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use tracing::{debug, info};
 
+use super::capacity::Looked;
 use super::ci::{CiLoads, loads};
 use super::claims::{Look, Settling};
 use super::hand::{Hand, Place};
@@ -78,6 +79,7 @@ impl Round<'_> {
             targets.iter().map(|target| (target.name.clone(), target.clone())).collect();
         let places: HashMap<String, Place> =
             targets.iter().map(|target| (target.name.clone(), place(target))).collect();
+        let mut asked: HashMap<String, f64> = HashMap::new();
         let mut refusals = Vec::new();
         let mut hosts = Vec::with_capacity(order.len());
         let decide_one = |answer: Answer| {
@@ -86,6 +88,7 @@ impl Round<'_> {
                 incoming.take(&sample, logs);
             }
             lock.iter().for_each(|lock| lock.progress());
+            asked.insert(sample.host.clone(), boot_clock().seconds - sample.rtt_s.unwrap_or(0.0));
             debug!(host = sample.host, seconds, missing = sample.missing, "answered");
             let refusal = memory.refusals.get(&sample.host);
             refusals.extend(refusals::next(refusal, &sample.host, &login, sample.at, wake.waits));
@@ -119,13 +122,19 @@ impl Round<'_> {
         if let Some((ledger, before)) = kept.book.take() {
             leading.clone_from(&ledger);
             let jobs = wake.jobs.clone();
-            let settling = Settling { ledger, before, hand: hand.clone(), jobs, model: &wake.model, state: wake.state };
+            let (model, capacity, state) = (&wake.model, &wake.capacity, wake.state);
+            let told = hosts.iter().filter(|decided| decided.record.level != UNKNOWN && decided.sample.runs.is_some());
+            let told = told.map(|decided| decided.sample.host.clone());
+            let heard = told.filter(|host| !kept.barred.contains(host)).collect();
+            let settling = Settling { ledger, before, hand: hand.clone(), jobs, model, capacity, state, heard };
             let looks = hosts.iter().filter(|decided| decided.record.level != UNKNOWN);
             let looks = looks.filter_map(|decided| {
                 let place = places.get(&decided.sample.host).filter(|place| !kept.barred.contains(&place.name))?;
                 let concerned = decided.sample.runs.as_ref().is_some_and(|runs| !runs.is_empty())
                     || settling.before.claims.values().any(|claim| claim.host == place.name);
-                concerned.then(|| Look { place: place.clone(), sample: decided.sample.clone() })
+                let asked = *asked.get(&decided.sample.host)?;
+                let looked = Looked { sample: decided.sample.clone(), asked };
+                concerned.then(|| Look { place: place.clone(), looked })
             });
             let looks = looks.collect();
             let settled = settling.settle(looks).await;

@@ -77,6 +77,14 @@ pub fn left(document: &Document, name: &str) -> Option<String> {
     Some(format!("it was left by {} on {at}; `factory takeover {name}` takes it up again", left.by))
 }
 
+/// Why nothing is concluded from a host that shows another id than it had, or none.
+pub(super) fn replaced(document: &Document, sample: &Sample) -> Option<String> {
+    let known = document.hosts.get(&sample.host).filter(|entry| !entry.doubted)?.id.as_ref()?;
+    let host = &sample.host;
+    (sample.host_id.as_ref() != Some(known))
+        .then(|| format!("{host} is not the machine that it was: its host-id is another one, or gone"))
+}
+
 /// Another name that showed this id.
 pub(super) fn twin<'a>(ids: &'a BTreeMap<String, String>, name: &str, id: &str) -> Option<&'a str> {
     ids.iter().find(|(other, theirs)| *other != name && *theirs == id).map(|(other, _)| other.as_str())
@@ -163,6 +171,8 @@ pub(super) struct Noted<'a> {
     pub(super) acted: BTreeMap<String, Acted>,
     /// By host, why nothing is changed there.
     pub(super) barred: BTreeMap<String, String>,
+    /// Those of which it is not certain who they are.
+    pub(super) doubted: BTreeSet<String>,
     /// By host, its host-id.
     pub(super) ids: BTreeMap<String, String>,
     /// By host, where it stands on the ladder now.
@@ -179,7 +189,7 @@ pub(super) async fn record(
     model: &Model,
     noted: &Noted<'_>,
 ) -> Result<(Option<Document>, Vec<Event>)> {
-    let Noted { seen, acted, barred, ids, standings, ci, counts } = noted;
+    let Noted { seen, acted, barred, doubted, ids, standings, ci, counts } = noted;
     let (now, clock) = (Timestamp::now(), boot_clock());
     let nothing = Acted::default();
     ledger
@@ -222,10 +232,11 @@ pub(super) async fn record(
             for (name, id) in ids {
                 let entry = document.hosts.entry(name.clone()).or_default();
                 // A second name of a machine may have become that of another one since.
-                entry.id = entry.id.take().filter(|_| entry.barred.is_none()).or_else(|| Some(id.clone()));
+                entry.id = entry.id.take().filter(|_| !entry.doubted).or_else(|| Some(id.clone()));
             }
             for one in *seen {
-                document.hosts.entry(one.place.name.clone()).or_default().barred = None;
+                let entry = document.hosts.entry(one.place.name.clone()).or_default();
+                (entry.barred, entry.doubted) = (None, false);
             }
             document.ci.clone_from(ci.as_ref().unwrap_or(&old.ci));
             for (name, standing) in standings {
@@ -235,7 +246,8 @@ pub(super) async fn record(
                 }
             }
             for (name, why) in barred {
-                document.hosts.entry(name.clone()).or_default().barred = Some(why.clone());
+                let entry = document.hosts.entry(name.clone()).or_default();
+                (entry.barred, entry.doubted) = (Some(why.clone()), doubted.contains(name));
             }
             Ok(if document == *old { Change::Nothing(events) } else { Change::To(document, events) })
         })
@@ -244,7 +256,7 @@ pub(super) async fn record(
 
 /// What a host shows in place of the id that it had; none when it is the same, or was never known for certain.
 fn another(entry: &HostEntry, shows: Option<&str>) -> Option<String> {
-    let known = entry.id.as_deref().filter(|_| entry.barred.is_none())?;
+    let known = entry.id.as_deref().filter(|_| !entry.doubted)?;
     (shows != Some(known)).then(|| shows.unwrap_or("none").to_owned())
 }
 

@@ -13,7 +13,7 @@ use super::hand::{Place, Stopped};
 use super::jobs::Jobs;
 use super::lead::{boot_clock, lead};
 use super::manual::Order;
-use super::seen::barred;
+use super::seen::{barred, left, replaced};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::ledger::{Document, Ledger};
@@ -138,7 +138,14 @@ impl Order<'_> {
             let silent: Vec<&str> =
                 samples.iter().filter(|sample| sample.runs.is_none()).map(|sample| sample.host.as_str()).collect();
             return match claim {
-                Some((task, claim)) if silent.is_empty() => self.unknown(&ledger, task, claim).await,
+                Some((task, claim)) if silent.is_empty() => {
+                    let sample = samples.iter().find(|sample| sample.host == claim.host);
+                    let sample = sample.ok_or_else(|| {
+                        Error::inventory(format!("`{named}` is on {}, which is not looked at", claim.host))
+                            .help("without `--host` and `--limit` all hosts are")
+                    })?;
+                    self.unknown(&ledger, &document, sample, task, claim).await
+                }
                 _ if silent.is_empty() => Err(Error::inventory(format!("no host has a run `{named}`"))
                     .help("`factory ps --all` shows the runs that there are")),
                 _ => Err(Error::new(
@@ -246,7 +253,21 @@ impl Order<'_> {
     }
 
     /// A claim whose host answers and does not know the run: never begun, or lost.
-    async fn unknown(&self, ledger: &Ledger, task: &str, claim: &Claim) -> Result<(String, Ended)> {
+    async fn unknown(
+        &self,
+        ledger: &Ledger,
+        document: &Document,
+        sample: &Sample,
+        task: &str,
+        claim: &Claim,
+    ) -> Result<(String, Ended)> {
+        // Another machine in its place, or one that is not ours any more, knows nothing of it, and the run may live on.
+        if let Some(why) = replaced(document, sample) {
+            return Err(Error::failed(why).help("its runs keep their tasks until somebody says what became of it"));
+        }
+        if let Some(why) = self.may_not(document, sample).or_else(|| left(document, &claim.host)) {
+            return Ok((claim.host.clone(), Ended::Not(Stopped::Barred(why))));
+        }
         let target = self.targets.iter().find(|target| target.name == claim.host);
         let place = target.map(super::place).ok_or_else(|| Error::inventory(format!("no host `{}`", claim.host)))?;
         let ended = match drive::cancel(&self.hand, ledger, &place, &claim.token).await {

@@ -48,7 +48,7 @@ impl Works {
         place.write(
             "repos.yml",
             &nowhere(&format!(
-                "repos:\n  harb: {{slug: a/harb, ci: none, env: {{BEGAN: {began}, KEPT: {{file: kept}}}}}}\n  \
+                "repos:\n  harb: {{slug: a/harb, ci: none, hosts: one, env: {{BEGAN: {began}, KEPT: {{file: kept}}}}}}\n  \
                  away: {{slug: a/away, ci: none, hosts: far, env: {{BEGAN: {began}}}}}\n"
             )),
         );
@@ -313,8 +313,6 @@ fn a_host_without_room_is_refused_with_the_numbers() {
         let line = factory.lines().find(|line| line.trim_start().starts_with(&format!("{agent}:"))).unwrap();
         works.0.write("factory.yml", &factory.replace(line, &line.replace("16MiB", "4096TiB")));
     };
-    let repos = std::fs::read_to_string(works.0.path("inventory/repos.yml")).unwrap();
-    works.0.write("repos.yml", &repos.replace("a/harb,", "a/harb, hosts: one,"));
     huge("dev");
     refused("1", &["not enough memory on one: ", "4096TiB needed", "16MiB kept for reviews", " short"]);
     refused("1", &["it would not fit if nothing ran there: lower `needs.memory` of agent `dev` or of the agents"]);

@@ -277,6 +277,18 @@ runs_cancel() {
   case $s in
   CANCELLED) unchanged=1 ;;
   CREATED)
+    # Where its records are gone it may live all the same.
+    if [ ! -d "$run" ]; then
+      leftovers || {
+        fail "cannot tell whether anything of run $token lives"
+        return
+      }
+      case $tokens in *" $token "*)
+        fail "something of run $token lives, but $run is gone"
+        return
+        ;;
+      esac
+    fi
     make_run || return
     slot "$run" || :
     t sync "$home/runs"
