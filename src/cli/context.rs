@@ -84,7 +84,7 @@ impl Context {
     /// that is reached without SSH, else `solo`.
     ///
     /// # Errors
-    /// Exit 3 when `--as` names no host.
+    /// Exit 3 when `--as` names no host, exit 1 when the journal that would tell cannot be read.
     pub fn own_name(&self, inventory: &Inventory) -> Result<String> {
         if let Some(name) = &self.global.as_name {
             return match inventory.hosts.get(name) {
@@ -93,41 +93,42 @@ impl Context {
                     .help("`factory inventory list` shows the hosts")),
             };
         }
-        if let Some(name) = self.by_host_id(inventory) {
+        let known = self.by_host_id(inventory);
+        if let Ok(Some(name)) = known {
             return Ok(name);
         }
         let mut local = inventory.hosts.iter().filter(|host| host.connection == Connection::Local);
-        match (local.next(), local.next()) {
-            (Some(host), None) => Ok(host.name.clone()),
+        match (local.next(), local.next(), known) {
+            (Some(host), None, _) => Ok(host.name.clone()),
+            // Under another name it would take the lease from itself.
+            (.., Err(error)) => Err(unnamed(&error)),
             _ => Ok("solo".to_owned()),
         }
     }
 
     /// The host of the inventory whose last sample showed the host-id of this machine.
-    fn by_host_id(&self, inventory: &Inventory) -> Option<String> {
-        let id = std::fs::read_to_string(home()?.join(".factory/host-id")).ok()?;
-        let id = id.lines().next().filter(|id| !id.is_empty())?;
-        // A disk that was copied has the id of another machine.
-        let machine = std::fs::read_to_string("/etc/machine-id").ok().map(|machine| machine.trim().to_owned());
-        let written = id.split(' ').nth(1).filter(|written| *written != "-");
-        if machine.is_some_and(|machine| written.is_some_and(|written| written != machine)) {
-            return None;
-        }
-        let state = self.state_dir(&inventory.settings.fleet).ok()?;
-        let hosts = Journal::open_to_read(&state).ok()??.hosts().ok()?;
+    ///
+    /// # Errors
+    /// When the journal, which has the samples, cannot be read.
+    fn by_host_id(&self, inventory: &Inventory) -> Result<Option<String>> {
+        let Some(id) = own_host_id() else { return Ok(None) };
+        let Some(journal) = Journal::open_to_read(&self.state_dir(&inventory.settings.fleet)?)? else {
+            return Ok(None);
+        };
+        let hosts = journal.hosts()?;
         let sample = |record: &HostRecord| serde_json::from_str::<Sample>(&record.sample).ok();
-        let same = |record: &&HostRecord| sample(record).is_some_and(|sample| sample.host_id.as_deref() == Some(id));
+        let same = |record: &&HostRecord| sample(record).is_some_and(|sample| sample.host_id.as_deref() == Some(&id));
         let mut same = hosts.iter().filter(same).filter(|record| inventory.hosts.get(&record.host).is_some());
-        match (same.next(), same.next()) {
+        Ok(match (same.next(), same.next()) {
             (Some(record), None) => Some(record.host.clone()),
             _ => None,
-        }
+        })
     }
 
     /// The name under which this machine leads.
     ///
     /// # Errors
-    /// Exit 5 when it is none of the candidates.
+    /// Exit 5 when it is none of the candidates; whatever [`Context::own_name`] fails with.
     pub fn leads(&self, inventory: &Inventory) -> Result<String> {
         let me = self.own_name(inventory)?;
         match inventory.settings.candidates.iter().any(|candidate| candidate.value == me) {
@@ -301,6 +302,26 @@ pub(super) fn make_private(dir: &Path) -> Result<()> {
 /// A variable that holds an absolute path; anything else counts as not set, as the XDG specification says.
 fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// The host-id of this machine, if it is a host.
+fn own_host_id() -> Option<String> {
+    let id = std::fs::read_to_string(home()?.join(".factory/host-id")).ok()?;
+    let id = id.lines().next().filter(|id| !id.is_empty())?;
+    // A disk that was copied has the id of another machine.
+    let machine = std::fs::read_to_string("/etc/machine-id").ok().map(|machine| machine.trim().to_owned());
+    let written = id.split(' ').nth(1).filter(|written| *written != "-");
+    match machine.is_some_and(|machine| written.is_some_and(|written| written != machine)) {
+        true => None,
+        false => Some(id.to_owned()),
+    }
+}
+
+/// Why nobody can tell who this machine is.
+fn unnamed(error: &Error) -> Error {
+    Error::failed(format!("cannot tell which host of the inventory this machine is: {}", error.with_causes())).help(
+        "say it with `--as NAME`; `factory run --as NAME` also moves a damaged journal aside, and knows it again from then on",
+    )
 }
 
 fn home() -> Option<PathBuf> {

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::scope::ScopeArgs;
-use super::visitor::{self, Role};
+use super::visitor::{self, Forwarded, Role};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::inventory::Inventory;
@@ -62,7 +62,16 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     }
     let by = args.by.clone().unwrap_or_else(visitor::person);
     let wish = Wish { scope, by, seconds: args.time.map(|time| time.0.as_secs_f64()), reason };
-    match visitor::role(context, &inventory)? {
+    let role = match visitor::role(context, &inventory) {
+        // Who this machine is must not keep a person from stopping the work.
+        Err(error) if error.exit() == Exit::Failed && !context.global.check => {
+            context.ui.error(&error);
+            let why = "nobody can tell who this machine is";
+            return straight(&wish, args.stop, why, error.exit(), context, &inventory).await;
+        }
+        role => role?,
+    };
+    match role {
         Role::Leads(_) if context.global.check => {
             holds::show_would_hold(&wish, &context.ui);
             Ok(Exit::Ok)
@@ -75,14 +84,21 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
             words.extend(args.stop.then(|| "--stop".to_owned()));
             words.extend(wish.reason.iter().flat_map(|reason| ["--reason".to_owned(), reason.clone()]));
             words.extend(["--by".to_owned(), wish.by.clone()]);
-            match visitor::forward(&words, &candidates, context, &inventory).await? {
-                Some(exit) => Ok(exit),
-                None if context.global.check => {
-                    Err(Error::new(Exit::Unreachable, "no candidate answers, so nobody says what would become of it")
-                        .help("without `--check` the halt files are written straight to the hosts then"))
+            let why = match visitor::forward(&words, &candidates, context, &inventory).await? {
+                Forwarded::Answered(exit) => return Ok(exit),
+                Forwarded::Unknown(error) if context.global.check => return Err(error),
+                Forwarded::Nobody if context.global.check => {
+                    return Err(Error::new(
+                        Exit::Unreachable,
+                        "no candidate answers, so nobody says what would become of it",
+                    )
+                    .help("without `--check` the halt files are written straight to the hosts then"));
                 }
-                None => straight(&wish, "no candidate answers", Exit::Unreachable, context, &inventory).await,
-            }
+                // To hold what is held does no harm.
+                Forwarded::Unknown(error) => error.to_string(),
+                Forwarded::Nobody => "no candidate answers".to_owned(),
+            };
+            straight(&wish, args.stop, &why, Exit::Unreachable, context, &inventory).await
         }
     }
 }
@@ -99,7 +115,7 @@ async fn here(wish: &Wish, stop: bool, me: &str, context: &Context, inventory: &
         Err(error) => {
             fleet.close().await;
             context.ui.error(&error);
-            return straight(wish, "the hold is not recorded", error.exit(), context, inventory).await;
+            return straight(wish, stop, "the hold is not recorded", error.exit(), context, inventory).await;
         }
     };
     context.remember(inventory, &holds::halted_events(&halted));
@@ -135,12 +151,19 @@ async fn here(wish: &Wish, stop: bool, me: &str, context: &Context, inventory: &
 
 /// Writes the hold to the hosts as a person would, without ledger and fence: it only tightens, and whoever leads finds
 /// it there and records it.
-async fn straight(wish: &Wish, why: &str, exit: Exit, context: &Context, inventory: &Inventory) -> Result<Exit> {
+async fn straight(
+    wish: &Wish,
+    stop: bool,
+    why: &str,
+    exit: Exit,
+    context: &Context,
+    inventory: &Inventory,
+) -> Result<Exit> {
     let Scope { hosts, .. } = &wish.scope;
     let fleet = context.fleet(&inventory.settings).await?;
     let concerned: Vec<_> = inventory.hosts.iter().filter(|host| hosts.has(&host.name)).collect();
     let told = visitor::by_hand(wish, &concerned, context, inventory, &fleet).await?;
     fleet.close().await;
-    holds::show_by_hand(&told, wish, why, &context.ui);
+    holds::show_by_hand(&told, wish, stop, why, &context.ui);
     Ok(Exit::worst(told.iter().map(|(_, failed)| failed.as_ref().map_or(Exit::Ok, Error::exit)).chain([exit])))
 }

@@ -65,7 +65,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     match visitor::role(context, &inventory)? {
         Role::Leads(me) => here(&wanted, &me, context, &inventory).await,
         Role::Visits(candidates) => {
-            visitor::forward(&words(args, &by), &candidates, context, &inventory).await?.ok_or_else(|| {
+            visitor::forward(&words(args, &by), &candidates, context, &inventory).await?.once(|| {
                 Error::new(Exit::Unreachable, "no candidate answers, so nothing was launched")
                     .help("try again when one is back: only who leads can launch")
             })

@@ -43,7 +43,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
             let mut words = vec!["resume".to_owned()];
             words.extend(args.scope.words());
             words.extend(["--by".to_owned(), by]);
-            visitor::forward(&words, &candidates, context, &inventory).await?.ok_or_else(|| {
+            visitor::forward(&words, &candidates, context, &inventory).await?.once(|| {
                 Error::new(Exit::Unreachable, "no candidate answers, so nobody says that it is lifted")
                     .help("try again when one is back: holds are lifted by whoever leads")
             })

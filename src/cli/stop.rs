@@ -66,7 +66,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
             let flags = [(args.now, "--now"), (args.drain, "--drain"), (args.no_wait, "--no-wait")];
             words.extend(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| (*flag).to_owned()));
             words.extend(args.tokens.iter().cloned());
-            visitor::forward(&words, &candidates, context, &inventory).await?.ok_or_else(|| {
+            visitor::forward(&words, &candidates, context, &inventory).await?.once(|| {
                 Error::new(Exit::Unreachable, "no candidate answers, so nothing was stopped")
                     .help("try again when one is back, or end it on its host by hand")
             })

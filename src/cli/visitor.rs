@@ -1,6 +1,7 @@
 //! Orders from a machine that does not lead: they go to a candidate, or, if none answers, straight to the hosts.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -45,7 +46,36 @@ pub(super) fn person() -> String {
     format!("{user}@{}", rustix::system::uname().nodename().to_string_lossy())
 }
 
-/// Runs `factory WORDS` on the first candidate that answers and shows what it says; `None` when none does.
+/// How long an order may take there when nothing else is said: a launch reads secrets and asks a forge, a stop waits
+/// for what it stops.
+const ORDER: Duration = Duration::from_secs(15 * 60);
+
+/// What became of an order that was sent to candidates.
+pub(super) enum Forwarded {
+    /// One carried it out, and ended so.
+    Answered(Exit),
+    /// It has certainly reached none.
+    Nobody,
+    /// It has reached one, and may be done or going on there.
+    Unknown(Error),
+}
+
+impl Forwarded {
+    /// What the verb ends with, for an order that must not be given twice; `nobody` is the error when none was reached.
+    ///
+    /// # Errors
+    /// Exit 4 when nobody knows, and whatever `nobody` says.
+    pub(super) fn once(self, nobody: impl FnOnce() -> Error) -> Result<Exit> {
+        match self {
+            Forwarded::Answered(exit) => Ok(exit),
+            Forwarded::Nobody => Err(nobody()),
+            Forwarded::Unknown(error) => Err(error),
+        }
+    }
+}
+
+/// Runs `factory WORDS` on the first candidate that can be reached and shows what it says. None after that is asked: it
+/// would be done twice.
 ///
 /// # Errors
 /// When a candidate has no `factory`.
@@ -54,32 +84,40 @@ pub(super) async fn forward(
     candidates: &[String],
     context: &Context,
     inventory: &Inventory,
-) -> Result<Option<Exit>> {
+) -> Result<Forwarded> {
     let fleet = context.fleet(&inventory.settings).await?;
-    let mut heard = None;
+    let timeout = context.global.timeout.map_or(ORDER.max(inventory.settings.ssh.command.0), |timeout| timeout.0);
+    let mut heard = Forwarded::Nobody;
     for name in candidates {
         let Some(host) = inventory.hosts.get(name) else { continue };
         let script = script(words, name, context)?;
-        let timeout = context.bounds(&inventory.settings).command;
         let command = Command { script: &script, stdin: Vec::new(), timeout, max_output: 1 << 20 };
         match fleet.run(&reach(host), command).await {
-            Ok(Output { ended: Ended::Exited(code), stdout, stderr, .. }) => {
-                if code == 127 {
-                    return Err(Error::failed(format!("{name} has no `factory` in its PATH"))
-                        .help("install it there, in /usr/local/bin say, or run this on the machine that leads"));
-                }
+            Ok(Output { ended: Ended::Exited(127), .. }) => {
+                return Err(Error::failed(format!("{name} has no `factory` in its PATH"))
+                    .help("install it there, in /usr/local/bin say, or run this on the machine that leads"));
+            }
+            Ok(Output { ended, stdout, stderr, .. }) => {
                 context.ui.print_some(&String::from_utf8_lossy(&stdout));
                 let text = String::from_utf8_lossy(&stderr);
                 text.lines().for_each(|line| context.ui.line_to_stderr(&format!("{name}: {line}")));
-                heard = Some(Exit::of(code));
+                heard = match ended {
+                    Ended::Exited(code) => Forwarded::Answered(Exit::of(code)),
+                    ended => Forwarded::Unknown(unknown(name, &ended)),
+                };
                 break;
             }
-            Ok(output) => context.ui.warn(&format!("{name}: factory {}", output.ended)),
             Err(failed) => context.ui.warn(&format!("{name}: {failed}")),
         }
     }
     fleet.close().await;
     Ok(heard)
+}
+
+/// An order that was begun on a candidate, and of whose end nothing was heard.
+fn unknown(name: &str, ended: &Ended) -> Error {
+    Error::new(Exit::Unreachable, format!("nobody knows whether it was done on {name}: `factory` there {ended}"))
+        .help(format!("look with `factory ps` first, and with `factory status` on {name}: it may be going on there"))
 }
 
 /// The command for a candidate: under its own name, since it may only know that from its crontab.

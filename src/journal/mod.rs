@@ -1,6 +1,7 @@
 //! Local history in SQLite: what `status`, `events` and `logs` read, also while a `run` is writing.
 
 mod logs;
+mod open;
 mod repos;
 mod schema;
 
@@ -8,16 +9,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 pub use self::logs::{Chunk, News, Which};
 pub use self::repos::RepoRecord;
 use self::schema::Problem;
 use crate::error::{Error, Result};
-
-/// How long a writer waits for another one, and a reader for a checkpoint.
-const BUSY: Duration = Duration::from_secs(5);
 
 /// How long samples are kept: two weeks show the same weekday twice.
 const KEEP_SAMPLES: Duration = Duration::from_secs(14 * 86_400);
@@ -147,45 +145,16 @@ impl Journal {
     /// # Errors
     /// When it cannot be opened, or was written by a newer version.
     pub fn open(state: &Path) -> Result<(Journal, Option<PathBuf>)> {
-        let path = state.join("journal.db");
-        match Journal::open_file(&path) {
-            Err(error) if is_damaged(&error) => {
-                let aside = set_aside(&path, Timestamp::now())?;
-                Ok((Journal::open_file(&path).map_err(|error| cannot("open", &path, error))?, Some(aside)))
-            }
-            opened => Ok((opened.map_err(|error| cannot("open", &path, error))?, None)),
-        }
+        open::to_write(state)
     }
 
-    fn open_file(path: &Path) -> Result<Journal, Problem> {
-        let db = Connection::open(path)?;
-        db.busy_timeout(BUSY)?;
-        db.pragma_update(None, "journal_mode", "wal")?;
-        db.pragma_update(None, "synchronous", "full")?;
-        db.pragma_update(None, "foreign_keys", true)?;
-        schema::migrate(&db)?;
-        Ok(Journal { db, path: path.to_path_buf() })
-    }
-
-    /// Opens the journal in `state` for reading, also while a `run` writes; `None` when there is none yet.
+    /// Opens the journal in `state` for reading, also while a `run` writes; `None` when there is none yet, or it is just
+    /// being made.
     ///
     /// # Errors
     /// When it cannot be read or was written by a newer version.
     pub fn open_to_read(state: &Path) -> Result<Option<Journal>> {
-        let path = state.join("journal.db");
-        if !path.exists() {
-            return Ok(None);
-        }
-        // A reader of a write-ahead log must be able to make the shared index, so it opens for writing and promises not to.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let open = || -> Result<Journal, Problem> {
-            let db = Connection::open_with_flags(&path, flags)?;
-            db.busy_timeout(BUSY)?;
-            db.pragma_update(None, "query_only", true)?;
-            schema::check(&db)?;
-            Ok(Journal { db, path: path.clone() })
-        };
-        open().map(Some).map_err(|error| cannot("read", &path, error))
+        open::to_read(state)
     }
 
     /// Writes what a tick found.
@@ -403,22 +372,6 @@ fn micros(at: Timestamp) -> i64 {
 
 fn timestamp(micros: i64) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-fn is_damaged(problem: &Problem) -> bool {
-    matches!(problem.code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
-}
-
-/// Moves a damaged journal and its log out of the way and says where to.
-fn set_aside(path: &Path, now: Timestamp) -> Result<PathBuf> {
-    let aside = path.with_extension(format!("damaged-{}.db", now.as_second()));
-    std::fs::rename(path, &aside)
-        .map_err(|error| Error::failed(format!("cannot move the damaged {} aside", path.display())).because(error))?;
-    for log in ["db-wal", "db-shm"] {
-        // Kept beside it for whoever wants to repair it; often they are not there.
-        let _ = std::fs::rename(path.with_extension(log), aside.with_extension(log));
-    }
-    Ok(aside)
 }
 
 fn cannot(verb: &str, path: &Path, problem: impl Into<Problem>) -> Error {

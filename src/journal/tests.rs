@@ -120,3 +120,85 @@ fn a_damaged_journal_is_moved_aside_and_a_newer_one_is_left_alone() {
     assert!(error.causes().concat().contains("newer factory"), "{error:?}");
     assert!(Journal::open_to_read(state.path()).is_err());
 }
+
+#[test]
+fn a_journal_that_is_being_made_is_none_yet() {
+    let state = tempfile::tempdir().unwrap();
+    let path = state.path().join("journal.db");
+    // Opened, and its maker has not come further or was killed: an empty file, then one with a write-ahead log alone.
+    std::fs::write(&path, "").unwrap();
+    assert!(Journal::open_to_read(state.path()).unwrap().is_none());
+    Connection::open(&path).unwrap().pragma_update(None, "journal_mode", "wal").unwrap();
+    assert!(Journal::open_to_read(state.path()).unwrap().is_none());
+    Journal::open(state.path()).unwrap();
+    assert!(Journal::open_to_read(state.path()).unwrap().unwrap().hosts().unwrap().is_empty());
+}
+
+#[test]
+fn all_who_make_it_at_once_get_it() {
+    for _ in 0..40 {
+        let state = tempfile::tempdir().unwrap();
+        let start = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for nth in 0..8 {
+                let (start, state) = (&start, state.path());
+                scope.spawn(move || {
+                    start.wait();
+                    if nth % 4 == 3 {
+                        let reader = Journal::open_to_read(state).unwrap();
+                        reader.iter().for_each(|reader| assert!(reader.hosts().unwrap().is_empty()));
+                    } else {
+                        let (mut journal, aside) = Journal::open(state).unwrap();
+                        assert!(aside.is_none());
+                        journal.tell(&batch(at(1), "a", 0).events).unwrap();
+                    }
+                });
+            }
+        });
+        let all = Query { limit: 100, ..Query::default() };
+        assert_eq!(Journal::open_to_read(state.path()).unwrap().unwrap().events(&all).unwrap().len(), 6);
+    }
+}
+
+#[test]
+fn a_damaged_journal_is_moved_aside_once_by_several_at_once() {
+    for _ in 0..40 {
+        let state = tempfile::tempdir().unwrap();
+        let letter = "this is not a database, it is a love letter, and a long one at that".repeat(20);
+        std::fs::write(state.path().join("journal.db"), &letter).unwrap();
+        let start = std::sync::Barrier::new(6);
+        let moved: Vec<PathBuf> = std::thread::scope(|scope| {
+            let open = || {
+                start.wait();
+                let (mut journal, aside) = Journal::open(state.path()).unwrap();
+                journal.tell(&batch(at(1), "a", 0).events).unwrap();
+                aside
+            };
+            let opening: Vec<_> = (0..6).map(|_| scope.spawn(open)).collect();
+            opening.into_iter().filter_map(|opened| opened.join().unwrap()).collect()
+        });
+        assert_eq!(moved.len(), 1, "{moved:?}");
+        assert_eq!(std::fs::read_to_string(&moved[0]).unwrap(), letter);
+        let all = Query { limit: 100, ..Query::default() };
+        assert_eq!(Journal::open_to_read(state.path()).unwrap().unwrap().events(&all).unwrap().len(), 6);
+    }
+}
+
+#[test]
+fn what_lies_aside_is_not_overwritten() {
+    let state = tempfile::tempdir().unwrap();
+    let path = state.path().join("journal.db");
+    let damaged = |nth: usize| format!("love letter {nth} ").repeat(100);
+    let moved: Vec<PathBuf> = (0..5)
+        .map(|nth| {
+            for name in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+                let _ = std::fs::remove_file(state.path().join(name));
+            }
+            std::fs::write(&path, damaged(nth)).unwrap();
+            Journal::open(state.path()).unwrap().1.unwrap()
+        })
+        .collect();
+    for (nth, aside) in moved.iter().enumerate() {
+        assert_eq!(std::fs::read_to_string(aside).unwrap(), damaged(nth), "{}", aside.display());
+    }
+}

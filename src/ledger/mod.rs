@@ -9,7 +9,7 @@ mod sqlite;
 mod store;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use document::random_id;
 pub use document::{Document, HostEntry, Lease, Left, MAX_EPOCH};
@@ -24,7 +24,11 @@ use crate::exit::Exit;
 /// The most bytes that a document may have: 1 MiB, so that it fits into a request to etcd (1.5 MiB at most).
 pub const MAX_BYTES: usize = 1 << 20;
 
-/// How often a change is tried before it is given up: with the waits between, about 2 seconds.
+/// For how long a change is tried at least before it is given up: where each write takes its time, on a slow disk say,
+/// others may be faster many times running.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is tried at least: this process may have stood still for that long.
 const TRIES: u32 = 16;
 
 /// The wait before the second try; it doubles with each further one.
@@ -105,14 +109,17 @@ impl Ledger {
         mut decide: impl FnMut(Option<&Document>) -> Result<Change<T>>,
     ) -> Result<(Option<Document>, T)> {
         let mut doubts: Vec<Doubt<T>> = Vec::new();
-        for tries in 0..TRIES {
-            if tries > 0 {
-                tokio::time::sleep(wait(tries)).await;
+        let began = Instant::now();
+        let is_last = |tries: u32| tries >= TRIES && began.elapsed() >= PATIENCE;
+        for tries in 1.. {
+            if tries > 1 {
+                tokio::time::sleep(wait(tries - 1)).await;
             }
+            let last = is_last(tries);
             let current = match self.look().await {
                 Ok(current) => current,
-                // What was written in doubt must be found out first, so keep looking for as long as there are tries.
-                Err(_) if tries + 1 < TRIES && !doubts.is_empty() => continue,
+                // What was written in doubt must be found out first, so keep looking until the last try.
+                Err(_) if !last && !doubts.is_empty() => continue,
                 Err(problem) => return Err(self.cannot(problem, doubts.is_empty())),
             };
             let (revision, before) = current.unzip();
@@ -145,6 +152,9 @@ impl Ledger {
                     doubts.push(Doubt { nonce: document.lease.nonce, after, value });
                 }
                 Err(problem) => return Err(self.cannot(problem, doubts.is_empty())),
+            }
+            if last {
+                break;
             }
         }
         let place = self.store.place();
@@ -180,3 +190,6 @@ fn wait(tries: u32) -> Duration {
     let _ = aws_lc_rs::rand::fill(&mut random);
     full / 2 + full.mul_f64(f64::from(u16::from_ne_bytes(random)) / f64::from(u16::MAX) / 2.0)
 }
+
+#[cfg(test)]
+mod tests;

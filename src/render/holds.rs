@@ -141,8 +141,8 @@ pub fn show_lifted(lifted: &Lifted, scope: &Scope, ui: &Ui) {
     }
 }
 
-/// What was written to hosts without the ledger.
-pub fn show_by_hand(told: &[(String, Option<Error>)], wish: &Wish, why: &str, ui: &Ui) {
+/// What was written to hosts without the ledger; `stop` says that runs should have been told to stop too.
+pub fn show_by_hand(told: &[(String, Option<Error>)], wish: &Wish, stop: bool, why: &str, ui: &Ui) {
     if ui.form == Form::Text {
         let mut sheet = Sheet::new(ui.out, &["HOST", "STATE", "NOTE"]);
         for (host, failed) in told {
@@ -160,6 +160,12 @@ pub fn show_by_hand(told: &[(String, Option<Error>)], wish: &Wish, why: &str, ui
     }
     let time = if wish.seconds.is_some() { "; it does not end by itself" } else { "" };
     ui.warn(&format!("{why}: the halt files were written straight to the hosts, as a person's{time}"));
+    if stop {
+        ui.warn(
+            "runs were not told to stop, and go on: `factory ps` shows them; end them on their hosts, or give the same \
+             order again once whoever leads can carry it out",
+        );
+    }
 }
 
 /// What a verb did to hosts: a line that says what with, and a row a host.

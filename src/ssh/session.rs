@@ -11,8 +11,14 @@ use super::exec::Ended;
 use super::fleet::From;
 
 /// How long output is still awaited after the exit status, counted from the last byte: a child that was left behind may
-/// keep the pipe open for ever.
-const DRAIN: Duration = Duration::from_secs(1);
+/// keep the pipe open for ever. In slices, each of which must pass without a byte: after one in which this process or the
+/// host stood still there may be much to read that nobody has read yet.
+const SLICE: Duration = Duration::from_millis(500);
+const SLICES: u32 = 10;
+
+/// How much is still taken after the exit status once the time is up, in messages: a child that was left behind may write
+/// for ever.
+const LATE: u32 = 256;
 
 /// How long a last word may take to be handed over to a connection that is given up.
 const LAST_WORD: Duration = Duration::from_millis(100);
@@ -53,52 +59,62 @@ pub(crate) async fn run(
     tokio::pin!(feeding);
     let (mut fed, mut heard) = (false, false);
     let mut status: Option<Ended> = None;
-    let mut until = deadline;
+    let (mut end, mut quiet, mut late) = (deadline, 0, 0);
     loop {
+        let until = if status.is_some() { Instant::now() + SLICE } else { deadline };
         let message = tokio::select! {
-            message = reader.wait() => message,
+            biased;
             () = &mut feeding, if !fed => {
                 fed = true;
                 continue;
             }
-            () = sleep_until(until) => {
-                let _ = timeout(LAST_WORD, writer.close()).await;
-                return Ok(status.unwrap_or(Ended::TimedOut(limit)));
-            }
+            // Before the clock: what has come is not cut off because nobody had time for it.
+            message = reader.wait() => Some(message),
+            () = sleep_until(until) => None,
         };
+        quiet = if message.is_some() { 0 } else { quiet + 1 };
+        late += u32::from(Instant::now() >= end);
+        let had = status.is_some();
         match message {
-            Some(ChannelMsg::Data { data }) => {
+            Some(Some(ChannelMsg::Data { data })) => {
                 heard = true;
                 sink(From::Stdout, &data);
             }
-            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
+            Some(Some(ChannelMsg::ExtendedData { data, ext: 1 })) => {
                 heard = true;
                 sink(From::Stderr, &data);
             }
-            Some(ChannelMsg::ExitStatus { exit_status }) => {
+            Some(Some(ChannelMsg::ExitStatus { exit_status })) => {
                 status = Some(Ended::Exited(i32::try_from(exit_status).unwrap_or(-1)));
             }
-            Some(ChannelMsg::ExitSignal { signal_name, .. }) => status = Some(Ended::Signaled(number(&signal_name))),
-            Some(ChannelMsg::Failure) if status.is_none() && !heard => {
+            Some(Some(ChannelMsg::ExitSignal { signal_name, .. })) => {
+                status = Some(Ended::Signaled(number(&signal_name)));
+            }
+            Some(Some(ChannelMsg::Failure)) if status.is_none() && !heard => {
                 unfinished.0 = None;
                 return Err(NotBegun::Denied("to run a command".to_owned()));
             }
             // The status may come before or after the end of the output; only now both are over.
-            Some(ChannelMsg::Close) | None => {
-                let open = message.is_some();
+            Some(closed @ (Some(ChannelMsg::Close) | None)) => {
                 return Ok(match status {
                     Some(status) => {
                         unfinished.0 = None;
                         status
                     }
-                    None if open => Ended::Lost("the host closed the session without an exit status".to_owned()),
+                    None if closed.is_some() => {
+                        Ended::Lost("the host closed the session without an exit status".to_owned())
+                    }
                     None => Ended::Lost(connection.why()),
                 });
             }
-            Some(_) => {}
+            Some(Some(_)) | None => {}
         }
-        if status.is_some() {
-            until = deadline.min(Instant::now() + DRAIN);
+        if status.is_some() && !had {
+            (end, late) = (deadline.max(Instant::now() + SLICE * SLICES), 0);
+        }
+        if late > LATE || quiet >= SLICES || late > 0 && status.is_none() {
+            let _ = timeout(LAST_WORD, writer.close()).await;
+            return Ok(status.unwrap_or(Ended::TimedOut(limit)));
         }
     }
 }

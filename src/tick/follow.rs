@@ -74,19 +74,33 @@ pub enum Heard {
 /// The secrets that all sources share: read once, when the first bytes come.
 pub type Masks = Arc<OnceCell<Mask>>;
 
+/// How many looks running may give no answer that can be used before a host is given up: one of them may be a process
+/// that was killed there, or a moment without memory.
+const ODD: u32 = 5;
+
 /// How one look ended.
 enum Look {
     Report(Box<Report>),
     Lost(String),
+    /// It was carried out, and gave no answer that can be used.
+    Odd(String),
     Never(Box<Error>),
 }
 
 /// Fetches the logs of one host and tells of it, until there is nothing more or nobody listens.
 pub async fn follow(mut source: Source, wish: &Wish, fleet: &Fleet, masks: &Masks, tell: &UnboundedSender<Heard>) {
-    let (mut wait, mut lost) = (WAIT, false);
+    let (mut wait, mut lost, mut odd) = (WAIT, false, 0);
     let name = source.name.clone();
     while !tell.is_closed() {
-        let heard = match look(&source, wish, fleet).await {
+        let mut looked = look(&source, wish, fleet).await;
+        odd = if matches!(looked, Look::Odd(_)) { odd + 1 } else { 0 };
+        if let Look::Odd(why) = looked {
+            looked = match wish.follow && odd < ODD {
+                true => Look::Lost(why),
+                false => Look::Never(Box::new(Error::failed(format!("{name}: {why}")))),
+            };
+        }
+        let heard = match looked {
             Look::Report(report) => {
                 if std::mem::take(&mut lost) {
                     let _ = tell.send(Heard::Back(name.clone()));
@@ -95,12 +109,12 @@ pub async fn follow(mut source: Source, wish: &Wish, fleet: &Fleet, masks: &Mask
                 take(&mut source, wish, *report, masks, tell).await
             }
             Look::Never(error) => Some(Heard::GaveUp(name.clone(), error)),
-            Look::Lost(why) if !wish.follow => {
+            Look::Lost(why) | Look::Odd(why) if !wish.follow => {
                 let error = Error::new(Exit::Unreachable, format!("{name}: {why}"))
                     .help("its logs up to the last `factory run` are shown by `factory logs --offline`");
                 Some(Heard::GaveUp(name.clone(), Box::new(error)))
             }
-            Look::Lost(why) => {
+            Look::Lost(why) | Look::Odd(why) => {
                 if !std::mem::replace(&mut lost, true) {
                     let _ = tell.send(Heard::Lost(name.clone(), why));
                 }
@@ -135,17 +149,19 @@ async fn look(source: &Source, wish: &Wish, fleet: &Fleet) -> Look {
         Err(failed @ Failed::Unreached(_)) => return Look::Lost(failed.to_string()),
         Err(failed) => return Look::Never(Box::new(failed.to_error())),
     };
-    let failed = |why: String| Look::Never(Box::new(Error::failed(format!("{}: {why}", source.name))));
     match output.ended {
         Ended::Exited(0) => match parse(&output.stdout) {
+            Ok(report) if report.runs.is_none() || report.logs.is_none() => {
+                Look::Odd("the directory of its runs cannot be read".to_owned())
+            }
             Ok(report) => Look::Report(Box::new(report)),
-            Err(garbled) => failed(garbled.to_string()),
+            Err(garbled) => Look::Odd(garbled.to_string()),
         },
         Ended::Lost(why) => Look::Lost(format!("the connection was lost: {why}")),
         ended @ Ended::TimedOut(_) => Look::Lost(format!("the look at its logs {ended}")),
         ended => {
             let last = output_words(&output.stderr);
-            failed(format!("the look at its logs {ended}{last}"))
+            Look::Odd(format!("the look at its logs {ended}{last}"))
         }
     }
 }

@@ -227,3 +227,106 @@ fn a_machine_that_may_not_lead_halts_by_hand_and_does_no_more() {
     assert!(hold.reason.as_ref().unwrap().contains("fire"), "{hold:?}");
     in_order(&place);
 }
+
+/// A machine that may not lead, whose candidates `chief` and `deputy` are reached, and its host `one`. What they call
+/// `factory` notes what it is told, and `does` the rest.
+fn visitor(does: &str) -> Place {
+    let place = two();
+    let hosts = fs::read_to_string(place.path("inventory/hosts.yml")).unwrap();
+    place.write("hosts.yml", &hosts.replace("{hosts: {", "{hosts: {chief: {}, deputy: {}, "));
+    let ledger = "candidates: [chief, deputy]\nledger: {kind: git, url: 'ssh://git@forge.example/fleet.git'}\n";
+    place.write("factory.yml", &calm(ledger));
+    let program = place.path("home/.local/bin/factory");
+    fs::create_dir_all(program.parent().unwrap()).unwrap();
+    fs::write(&program, format!("#!/bin/sh\necho \"$*\" >>~/asked\n{does}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    place
+}
+
+fn asked(place: &Place) -> Vec<String> {
+    let asked = fs::read_to_string(place.path("home/asked")).unwrap_or_default();
+    let _ = fs::remove_file(place.path("home/asked"));
+    asked.lines().map(str::to_owned).collect()
+}
+
+/// As a visitor, which finds no other program of that name.
+fn as_visitor(place: &Place, args: &[&str]) -> Ended {
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", place.path("home/.local/bin").display());
+    Ended::from(place.command(args).env("PATH", path).output().unwrap(), &place.path(""))
+}
+
+#[test]
+fn an_order_that_may_have_been_carried_out_goes_to_nobody_else() {
+    let launch: &[&str] = &["launch", "--host", "one", "--repo", "harb", "--agent", "dev"];
+    for (does, how) in [("echo begun; kill -9 $$", "killed by signal 9"), ("echo begun; sleep 20", "still running")] {
+        let place = visitor(does);
+        for order in [launch, &["stop", "20260312-a"], &["resume", "--all"]] {
+            let ended = as_visitor(&place, &[order, &["-T", "1s"]].concat()).code(4);
+            let told = &ended.stderr;
+            assert!(
+                told.contains("nobody knows whether it was done on chief") && told.contains(how),
+                "{order:?}: {told}"
+            );
+            assert!(told.contains("factory ps") && !told.contains("nothing was"), "{order:?}: {told}");
+            assert_eq!(ended.stdout, "begun\n", "what it said is shown");
+            let asked = asked(&place);
+            assert!(asked.len() == 1 && asked[0].contains("--as chief"), "{asked:?}");
+        }
+    }
+    // To hold twice does no harm, so a person is not kept from it; but what it could not do is told.
+    let place = visitor("kill -9 $$");
+    let halted = as_visitor(&place, &["halt", "--host", "one", "--agent", "dev", "--stop"]).code(4);
+    assert!(halted.stderr.contains("nobody knows whether it was done on chief"), "{}", halted.stderr);
+    assert!(halted.stderr.contains("runs were not told to stop"), "{}", halted.stderr);
+    assert_eq!((names(&place, "one"), asked(&place).len()), (words(&["dev"]), 1));
+    as_visitor(&place, &["halt", "--host", "one", "--check"]).code(4);
+    assert_eq!(names(&place, "one"), ["dev"]);
+    // The first one that can be reached has the last word.
+    let place = visitor("echo no; exit 6");
+    let ended = as_visitor(&place, launch).code(6);
+    assert_eq!((ended.stdout.as_str(), asked(&place).len()), ("no\n", 1));
+}
+
+#[test]
+fn a_halt_that_goes_straight_to_the_hosts_tells_that_no_run_was_stopped() {
+    let place = two();
+    place.run(&["run"]).code(0);
+    fs::create_dir_all(place.state()).unwrap();
+    fs::write(place.state().join("ledger.db"), "nothing of the kind").unwrap();
+    for (more, told) in [(&[][..], false), (&["--stop"][..], true), (&["--stop", "-o", "json"][..], true)] {
+        let halted = place.run(&[&["halt", "--host", "one", "--agent", "dev"], more].concat()).code(1);
+        assert!(halted.stderr.contains("straight to the hosts"), "{}", halted.stderr);
+        let said = halted.stderr.contains("runs were not told to stop") && halted.stderr.contains("factory ps");
+        assert_eq!(said, told, "{more:?}: {}", halted.stderr);
+    }
+}
+
+#[test]
+fn a_machine_whose_journal_cannot_be_read_does_not_take_the_lease_from_itself() {
+    let place = two();
+    let hosts = fs::read_to_string(place.path("inventory/hosts.yml")).unwrap();
+    let own = place.path("home/.factory").display().to_string();
+    place.write("hosts.yml", &hosts.replace(&place.path("one").display().to_string(), &own));
+    place.run(&["halt", "--host", "one", "--agent", "dev"]).code(0);
+    place.run(&["run"]).code(0);
+    place.run(&["run"]).code(0);
+    let lease = || order::document(&place.state()).unwrap().lease;
+    let before = lease();
+    assert_eq!(before.holder, "one", "it knows itself by its host-id");
+    fs::write(place.state().join("journal.db"), "not a database, not at all ".repeat(200)).unwrap();
+    for log in ["journal.db-wal", "journal.db-shm"] {
+        let _ = fs::remove_file(place.state().join(log));
+    }
+    for args in [&["run"][..], &["resume", "--all"]] {
+        let run = place.run(args).code(1);
+        assert!(run.stderr.contains("which host of the inventory this machine is"), "{}", run.stderr);
+        assert!(run.stderr.contains("--as NAME"), "{}", run.stderr);
+    }
+    assert_eq!((&lease().holder, lease().epoch), (&before.holder, before.epoch));
+    // A person can stop the work all the same.
+    let halted = place.run(&["halt", "--host", "one", "--agent", "review"]).code(1);
+    assert!(halted.stdout.contains("held by hand"), "{}{}", halted.stdout, halted.stderr);
+    place.run(&["run", "--as", "one"]).code(0);
+    place.run(&["run"]).code(0);
+    assert_eq!((&lease().holder, lease().epoch), (&before.holder, before.epoch));
+}

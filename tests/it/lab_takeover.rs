@@ -1,8 +1,10 @@
 //! Coming and going on real hosts: crontabs that start what is ours to start, hosts that are given back, the entry that
 //! wakes factory, and backups.
 
+use std::io::{Read, Write};
+use std::process::{Output, Stdio};
+
 use serde_json::Value;
-use std::process::Output;
 
 use super::cron_holds::{TABLE, held_lines, install, lab, same, spool};
 use super::lab::{Lab, Machine};
@@ -301,4 +303,32 @@ fn backups_are_listed_and_put_back() {
     // A hold that is wanted is put back, as after any hand in the crontab.
     factory(&lab, 0, &["run"]);
     same(host, &held_lines(&all));
+}
+
+#[test]
+fn what_a_person_saves_while_a_question_stands_is_not_overwritten() {
+    let Some(lab) = lab(1, super::cron_holds::SETTINGS) else { return };
+    let host = lab.host(0);
+    factory(&lab, 0, &["halt", "--host", "h1", "--agent", "dev"]);
+    let mut command = lab.command("script");
+    command.args(["-qec", "factory cron restore h1", "/dev/null"]).env("FACTORY_INVENTORY", "/root/inventory");
+    let mut asking = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut answer, mut out) = (asking.stdin.take().unwrap(), asking.stdout.take().unwrap());
+    let mut told = Vec::new();
+    while !String::from_utf8_lossy(&told).contains("Put it back on h1?") {
+        let mut part = [0; 4096];
+        let count = out.read(&mut part).unwrap();
+        assert!(count > 0, "{}", String::from_utf8_lossy(&told));
+        told.extend(&part[..count]);
+    }
+    let mut saved = spool(host);
+    saved.extend(b"5 5 * * * a-line-of-a-person\n");
+    install(host, &saved);
+    answer.write_all(b"y\n").unwrap();
+    out.read_to_end(&mut told).unwrap();
+    let told = String::from_utf8_lossy(&told);
+    assert_eq!(asking.wait().unwrap().code(), Some(1), "{told}");
+    assert!(told.contains("changed by somebody else meanwhile"), "{told}");
+    same(host, &saved);
+    drop(answer);
 }

@@ -269,6 +269,57 @@ fn following_all_shows_what_comes_until_it_is_interrupted_or_nobody_reads() {
     assert_eq!(until("its end", || following.try_wait().unwrap()).code(), Some(0));
 }
 
+/// Kills the shell of the next look of a process that follows; false when that has ended.
+fn kill_a_look(following: &mut std::process::Child) -> bool {
+    let parent = following.id();
+    until("a look, or its end", || {
+        if following.try_wait().unwrap().is_some() {
+            return Some(false);
+        }
+        let tasks = std::fs::read_dir(format!("/proc/{parent}/task")).ok()?;
+        let children = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+        let child = children.collect::<String>().split_whitespace().next()?.parse().ok()?;
+        let pid = rustix::process::Pid::from_raw(child)?;
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok()?;
+        Some(true)
+    })
+}
+
+#[test]
+fn following_goes_on_after_a_look_that_failed_and_gives_up_after_some() {
+    let place = place();
+    let running = Running::new(&place, TOKEN);
+    write(file(&place, TOKEN, "out.log"), "one\n");
+    let start = || {
+        let mut command = factory(&place, &["logs", "-f", TOKEN]);
+        let mut following = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut out = BufReader::new(following.stdout.take().unwrap());
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        assert_eq!(line, "one\n");
+        (following, out)
+    };
+    let (mut following, mut out) = start();
+    assert!(kill_a_look(&mut following));
+    append(file(&place, TOKEN, "out.log"), b"two\n");
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "two\n");
+    following.kill().unwrap();
+    following.wait().unwrap();
+
+    write(file(&place, TOKEN, "out.log"), "one\n");
+    let (mut following, out) = start();
+    let mut killed = 0;
+    while kill_a_look(&mut following) {
+        killed += 1;
+    }
+    let told = following.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&told.stderr);
+    assert!(told.status.code() == Some(1) && text.contains("killed by signal 9"), "{killed}: {text}");
+    drop((running, out));
+}
+
 #[test]
 fn secrets_are_neither_kept_nor_shown() {
     let place = place();

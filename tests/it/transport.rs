@@ -145,6 +145,24 @@ fn streams_and_statuses_are_kept_apart() {
 }
 
 #[test]
+fn output_that_comes_late_is_there_also_where_this_process_stood_still() {
+    let Some(room) = Room::new("output after the exit status", "") else { return };
+    wait(async {
+        let fleet = room.fleet().await;
+        // The shell has ended when its child writes.
+        let output = begun(sh(&fleet, "(sleep 2; echo late) & exit 3").await);
+        assert_eq!((output.ended, output.stdout.as_slice()), (Ended::Exited(3), &b"late\n"[..]));
+        let stopped = tokio::spawn(async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            std::thread::sleep(Duration::from_secs(6));
+        });
+        let output = begun(sh(&fleet, "(sleep 1; echo late) & exit 3").await);
+        assert_eq!((output.ended, output.stdout.as_slice()), (Ended::Exited(3), &b"late\n"[..]));
+        stopped.await.unwrap();
+    });
+}
+
+#[test]
 fn every_byte_goes_through_in_both_directions() {
     let Some(room) = Room::new("binary input and output over SSH", "") else { return };
     wait(async {

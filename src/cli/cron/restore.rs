@@ -7,7 +7,7 @@ use super::super::host::{confirm, leader};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::remote::crontab::read::Crontabs;
-use crate::remote::crontab::{Edit, diff};
+use crate::remote::crontab::{Edit, diff, edit_within};
 use crate::remote::guard::{CronWrite, Op, Table, sha256};
 use crate::render::crontabs::{Todo, done, todo};
 use crate::render::holds::host_events;
@@ -68,6 +68,9 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     }
     let table = backup.table();
     let now = seen.tables.iter().find(|(other, _)| *other == table).map(|(_, bytes)| bytes.clone());
+    let lines = usize::try_from(inventory.settings.guard.cron_lines).unwrap_or(usize::MAX);
+    let content = edit_within(now.as_deref().unwrap_or_default(), &Edit::Restore(content), lines)
+        .map_err(|why| failed(Stopped::Crontab(why.to_string())))?;
     let mut one = Todo::of(&host.name);
     let text = diff(now.as_deref().unwrap_or_default(), &content);
     one.diff = (!text.is_empty()).then(|| format!("crontab {}, as it was at {}\n{text}", table.word(), backup.time()));
@@ -77,14 +80,9 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     let mut acted = Vec::new();
     if !nothing && !context.global.check {
         confirm(&format!("Put it back on {}?", host.name), context)?;
-        let op = match table {
-            Table::User => Op::Cron(Edit::Restore(content)),
-            Table::System(_) => Op::CronWrite(CronWrite {
-                table,
-                before: now.map_or_else(|| "-".to_owned(), |now| sha256(&now)),
-                content,
-            }),
-        };
+        // Only over what was shown: somebody may have changed it while the question stood there.
+        let before = now.map_or_else(|| "-".to_owned(), |now| sha256(&now));
+        let op = Op::CronWrite(CronWrite { table, before, content });
         acted = order.edit(BTreeMap::from([(host.name.clone(), op)])).await?;
         context.remember(&inventory, &host_events(&acted));
     }
