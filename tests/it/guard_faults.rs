@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use factory::remote::guard::{self, Call, Drop, Op, Word};
 use factory::remote::halt::{HaltFile, Kind};
 
-use super::guard::{FLEET, Login, Shell, call, dev, feed, framed, halt, line, program_file, read, resume, short};
+use super::guard::{FLEET, Login, Shell, call, dev, feed, framed, halt, line, read, resume, short};
+use super::support::program_file;
 
 fn example() -> Call {
     call(FLEET, 7, "vps-1", halt(dev(), line(Kind::Manual, "a1")))
@@ -215,14 +216,14 @@ fn a_call_killed_at_any_step_leaves_the_old_or_the_new_and_the_next_one_succeeds
 fn stall(login: &Login) -> String {
     let bin = login.dir.path().join("stall");
     std::fs::create_dir(&bin).unwrap();
-    program_file(&bin.join("date"), "#!/bin/sh\n: >\"$HOME/stalled\"\nexec sleep 100\n");
+    program_file(&bin.join("date"), "#!/bin/sh\n: >\"$HOME/stalled\"\nexec sleep 600\n");
     format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())
 }
 
 fn until(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "waited in vain: {what}");
+        assert!(begun.elapsed() < Duration::from_secs(180), "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -232,7 +233,7 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
 fn stalled(login: &Login) -> std::process::Child {
     let path = stall(login);
     let mut slow = login.numbers.clone();
-    slow.op = factory::inventory::units::Span(Duration::from_secs(20));
+    slow.op = factory::inventory::units::Span(Duration::from_secs(600));
     let program = guard::program(&example(), &slow).unwrap();
     let mut command = login.command(&program.script);
     command.env("PATH", path).stdout(Stdio::null()).stderr(Stdio::null());
@@ -361,6 +362,7 @@ fn two_holders_who_race_and_die_leave_one_holder_an_epoch_and_no_way_back() {
                     if seen.last() != Some(&now) {
                         seen.push(now);
                     }
+                    std::thread::sleep(Duration::from_micros(200));
                 }
                 seen
             });

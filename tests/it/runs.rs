@@ -11,7 +11,8 @@ use factory::remote::guard::{Answer, Drop as Lift, Job, Op, Secrets, Stop, Stopp
 use factory::remote::halt::{HaltFile, Kind};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::guard::{FLEET, Login, Shell, call, dev, feed, halt, line, program_file, read, resume, walk};
+use super::guard::{FLEET, Login, Shell, call, dev, feed, halt, line, read, resume, walk};
+use super::support::program_file;
 
 /// A token that no other test has: whoever has it in its environment is of the run.
 pub fn token() -> String {
@@ -43,10 +44,11 @@ pub fn script(token: &str, text: &str) -> Job {
     job(token, &["/bin/sh", "-c", text])
 }
 
+/// Looks until it is so; fails after a time that no machine needs.
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(40), "waited in vain: {what}");
+        assert!(begun.elapsed() < Duration::from_secs(180), "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -446,7 +448,8 @@ fn a_drain_and_a_critical_file_put_the_end_off() {
             assert_eq!(told(&runs.launch(job)), (Word::Done, "RUNNING"), "{shell:?}");
             until("it is up", || runs.dir.path().join(one).exists());
         }
-        assert_eq!(told(&runs.launch(script(&done, "sleep 1"))), (Word::Done, "RUNNING"), "{shell:?}");
+        let waits = "until [ -e go ]; do sleep 0.05; done";
+        assert_eq!(told(&runs.launch(script(&done, waits))), (Word::Done, "RUNNING"), "{shell:?}");
         let critical = |critical| {
             let mut stop = stop(Stopped::Run(busy.clone()), 0, 0);
             stop.critical = critical;
@@ -455,6 +458,7 @@ fn a_drain_and_a_critical_file_put_the_end_off() {
         assert_eq!(told(&runs.stop(&slow, 600, 0)).0, Word::Stopping, "{shell:?}");
         assert_eq!(told(&runs.stop(&done, 600, 0)).0, Word::Stopping, "{shell:?}");
         assert_eq!(critical(true), Word::Stopping, "{shell:?}");
+        std::fs::write(runs.dir.path().join("go"), "").unwrap();
         assert_eq!(runs.ended(&done), "DONE 0", "{shell:?}: a drain lets it end by itself");
         std::thread::sleep(Duration::from_millis(1500));
         assert_eq!((runs.state(&slow).as_str(), runs.state(&busy).as_str()), ("RUNNING", "RUNNING"), "{shell:?}");

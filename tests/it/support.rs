@@ -1,7 +1,8 @@
 //! A small builder for black-box tests: a directory of its own, an environment of its own, the real binary.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Settings by which this machine is never busy: what else it does, other tests say, is no matter of a test's.
@@ -95,6 +96,16 @@ impl Ended {
     }
 }
 
+/// Writes a program, by a process of its own: what another thread's child holds open for writing cannot be run.
+pub fn program_file(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut writer = Command::new("sh");
+    writer.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(path).stdin(Stdio::piped());
+    let mut writer = writer.spawn().unwrap();
+    writer.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(writer.wait().unwrap().success());
+}
+
 /// Looks until there is something to see; fails after a time that no machine needs.
 #[track_caller]
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -103,7 +114,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(began.elapsed() < Duration::from_secs(60), "{what}: not in a minute");
+        assert!(began.elapsed() < Duration::from_secs(180), "{what}: not in three minutes");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
