@@ -212,11 +212,12 @@ fn a_call_killed_at_any_step_leaves_the_old_or_the_new_and_the_next_one_succeeds
     }
 }
 
-/// A directory of programs that stand before the others in PATH; `date` says so in a file and then stands still.
+/// A directory of programs that stand before the others in PATH; `date` says so in a file and then stands still for
+/// as long as the login is there.
 fn stall(login: &Login) -> String {
     let bin = login.dir.path().join("stall");
     std::fs::create_dir(&bin).unwrap();
-    program_file(&bin.join("date"), "#!/bin/sh\n: >\"$HOME/stalled\"\nexec sleep 600\n");
+    program_file(&bin.join("date"), "#!/bin/sh\n: >\"$HOME/stalled\"\nwhile [ -d \"$HOME\" ]; do sleep 1; done\n");
     format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())
 }
 
@@ -276,7 +277,8 @@ fn a_stopped_call_loses_the_lock_and_who_waits_does_not() {
         let mut login = Login::new(shell);
         let mut holder = stalled(&login);
         signal(&holder, rustix::process::Signal::STOP);
-        short(&mut login.numbers, 30.0, 3.0);
+        // Of those who wait none has it for so long, however slow this machine is.
+        short(&mut login.numbers, 180.0, 8.0);
         let waiting: Vec<_> = (0..3).map(|_| login.start(&call(FLEET, 8, "vps-2", Op::Seal))).collect();
         for one in waiting {
             assert_eq!(read(&one.wait_with_output().unwrap()).word, Word::Done, "{shell:?}");
@@ -301,7 +303,7 @@ fn all_who_hold_a_lock_for_too_long_are_ended_together() {
         let mut up = [0; 3];
         let mut stdout = holder.stdout.take().unwrap();
         stdout.read_exact(&mut up).unwrap();
-        short(&mut login.numbers, 30.0, 1.0);
+        short(&mut login.numbers, 120.0, 1.0);
         assert_eq!(login.op(8, Op::Seal).word, Word::Done, "{shell:?}");
         assert_eq!(holder.wait().unwrap().signal(), Some(9), "{shell:?}");
         // The child's end of the pipe is closed: it is gone.

@@ -5,9 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// Settings by which this machine is never busy: what else it does, other tests say, is no matter of a test's.
+/// Settings by which this machine is never busy and never short of anything: what else it does, other tests say, is no
+/// matter of a test's. Free swap is looked at only where memory is short.
 pub const CALM: &str = "policy: {psi_cpu: {enter: {waiting: 100%, load: 1000}}, load: {enter: {soft: 1000, hard: 2000}}, \
-    psi_io: {enter: {soft: 99%, hard: 100%}}, steal: {enter: {soft: 99%, hard: 100%}}}\n";
+    psi_io: {enter: {soft: 99%, hard: 100%}}, steal: {enter: {soft: 99%, hard: 100%}}, \
+    psi_mem: {enter: {soft: 98%, hard: 99%, crit: 100%}}, \
+    mem: {enter: {soft: {percent: 3%, bytes: 3MiB}, hard: {percent: 2%, bytes: 2MiB}, crit: {percent: 1%, bytes: 1MiB}}}, \
+    disk: {enter: {soft: {percent: 3%, bytes: 3MiB}, hard: {percent: 2%, bytes: 2MiB}, crit: {percent: 1%, bytes: 1MiB}}}, \
+    inodes: {enter: {soft: 0.3%, hard: 0.2%, crit: 0.1%}}, pids: {enter: {soft: 0.3%, hard: 0.2%, crit: 0.1%}}}\n";
 
 /// A `factory.yml` with these settings beside the text.
 pub fn calm(text: &str) -> String {
