@@ -8,7 +8,7 @@ use super::order;
 use super::support::nowhere;
 
 /// Agents as the bash factory in the field has them.
-pub const SETTINGS: &str = "fleet: lab\nssh: {connect: 3s, command: 20s}\nagents:\n  \
+pub const SETTINGS: &str = "fleet: lab\nssh: {connect: 15s, command: 30s}\nagents:\n  \
     dev: {start: cron, match: dev-agent.sh, halt: {cron: dev/dev-poll.sh}}\n  \
     review: {start: cron, match: review-pr.sh, halt: {cron: review/review-poll.sh}}\n";
 

@@ -70,8 +70,23 @@ impl Spool {
         read(&feed(command, &stdin).wait_with_output().unwrap())
     }
 
+    /// One that a machine which is busy with other tests found itself too slow to do safely is asked for again.
     pub fn op(&self, op: Op) -> Answer {
-        self.call(&call(FLEET, 7, "vps-1", op))
+        let call = call(FLEET, 7, "vps-1", op);
+        let before = self.backups();
+        let mut answer = self.call(&call);
+        for _ in 0..20 {
+            if !answer.detail.ends_with("the host is too slow to change it safely") {
+                break;
+            }
+            // The backups are those of changes that were made.
+            for (name, _) in self.backups() {
+                std::fs::remove_file(self.login.at("cron").join(name)).unwrap();
+            }
+            before.iter().for_each(|(name, bytes)| std::fs::write(self.login.at("cron").join(name), bytes).unwrap());
+            answer = self.call(&call);
+        }
+        answer
     }
 
     /// All tables that a host shows.
@@ -430,7 +445,7 @@ fn who_edits_the_table_is_waited_for_and_then_told_of() {
             let think = format!("while [ ! -e {} ]; do sleep 0.1; done", go.display());
             let script = format!("#!/bin/sh\n{think}\necho '@daily mine' >>\"$1\"\ntouch -d '5 seconds' \"$1\"\n");
             let editor = spool.login.dir.path().join("editor");
-            super::guard::program_file(&editor, &script);
+            super::support::program_file(&editor, &script);
             let mut command = spool.host.command("crontab");
             command.arg("-e").env("VISUAL", &editor).stdout(Stdio::null()).stderr(Stdio::null());
             let child = command.spawn().unwrap();

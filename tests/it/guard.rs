@@ -10,6 +10,8 @@ use factory::inventory::units::Span;
 use factory::remote::guard::{self, Answer, Call, Drop, Op, Program, Word};
 use factory::remote::halt::{HaltFile, HaltLine, Kind};
 
+use super::support::program_file;
+
 /// The fleet of most calls.
 pub const FLEET: &str = "f1ee7";
 
@@ -57,7 +59,7 @@ pub struct Login {
 
 impl Login {
     pub fn new(shell: Shell) -> Login {
-        let login = Login { dir: tempfile::tempdir().unwrap(), shell, numbers: settings::Guard::default() };
+        let login = Login { dir: tempfile::tempdir().unwrap(), shell, numbers: patient() };
         let bin = login.dir.path().join("bin");
         std::fs::create_dir(&bin).unwrap();
         // The shell of the wrapper and of the reaper.
@@ -154,10 +156,11 @@ pub fn walk(dir: &Path, each: &mut dyn FnMut(&Path)) {
     }
 }
 
-/// Writes a program.
-pub fn program_file(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+/// Numbers of a guard that waits long for what other programs do: how busy this machine is decides no answer. Who wants
+/// the answer that a short time brings sets it.
+pub fn patient() -> settings::Guard {
+    let long = Span(Duration::from_secs(60));
+    settings::Guard { started: long, op: long, ..settings::Guard::default() }
 }
 
 /// Starts a command and gives it its whole input.
@@ -484,7 +487,9 @@ fn a_home_where_locks_do_not_hold_is_refused_and_left_as_it_is() {
         ] {
             program_file(&bin.join("stat"), &format!("#!/bin/sh\n{says}\n"));
             let mut login = Login::new(shell);
-            login.numbers.op = Span(Duration::from_secs(1));
+            if says == "sleep 60" {
+                login.numbers.op = Span(Duration::from_secs(1));
+            }
             let program = login.program(&call(FLEET, 7, "vps-1", Op::Seal));
             let mut command = login.command(&program.script);
             command.env("PATH", &path);

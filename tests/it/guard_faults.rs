@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use factory::remote::guard::{self, Call, Drop, Op, Word};
 use factory::remote::halt::{HaltFile, Kind};
 
-use super::guard::{FLEET, Login, Shell, call, dev, feed, framed, halt, line, program_file, read, resume, short};
+use super::guard::{FLEET, Login, Shell, call, dev, feed, framed, halt, line, read, resume, short};
+use super::support::program_file;
 
 fn example() -> Call {
     call(FLEET, 7, "vps-1", halt(dev(), line(Kind::Manual, "a1")))
@@ -211,18 +212,19 @@ fn a_call_killed_at_any_step_leaves_the_old_or_the_new_and_the_next_one_succeeds
     }
 }
 
-/// A directory of programs that stand before the others in PATH; `date` says so in a file and then stands still.
+/// A directory of programs that stand before the others in PATH; `date` says so in a file and then stands still for
+/// as long as the login is there.
 fn stall(login: &Login) -> String {
     let bin = login.dir.path().join("stall");
     std::fs::create_dir(&bin).unwrap();
-    program_file(&bin.join("date"), "#!/bin/sh\n: >\"$HOME/stalled\"\nexec sleep 100\n");
+    program_file(&bin.join("date"), "#!/bin/sh\n: >\"$HOME/stalled\"\nwhile [ -d \"$HOME\" ]; do sleep 1; done\n");
     format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())
 }
 
 fn until(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "waited in vain: {what}");
+        assert!(begun.elapsed() < Duration::from_secs(180), "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -232,7 +234,7 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
 fn stalled(login: &Login) -> std::process::Child {
     let path = stall(login);
     let mut slow = login.numbers.clone();
-    slow.op = factory::inventory::units::Span(Duration::from_secs(20));
+    slow.op = factory::inventory::units::Span(Duration::from_secs(600));
     let program = guard::program(&example(), &slow).unwrap();
     let mut command = login.command(&program.script);
     command.env("PATH", path).stdout(Stdio::null()).stderr(Stdio::null());
@@ -275,7 +277,8 @@ fn a_stopped_call_loses_the_lock_and_who_waits_does_not() {
         let mut login = Login::new(shell);
         let mut holder = stalled(&login);
         signal(&holder, rustix::process::Signal::STOP);
-        short(&mut login.numbers, 30.0, 3.0);
+        // Of those who wait none has it for so long, however slow this machine is.
+        short(&mut login.numbers, 180.0, 8.0);
         let waiting: Vec<_> = (0..3).map(|_| login.start(&call(FLEET, 8, "vps-2", Op::Seal))).collect();
         for one in waiting {
             assert_eq!(read(&one.wait_with_output().unwrap()).word, Word::Done, "{shell:?}");
@@ -300,7 +303,7 @@ fn all_who_hold_a_lock_for_too_long_are_ended_together() {
         let mut up = [0; 3];
         let mut stdout = holder.stdout.take().unwrap();
         stdout.read_exact(&mut up).unwrap();
-        short(&mut login.numbers, 30.0, 1.0);
+        short(&mut login.numbers, 120.0, 1.0);
         assert_eq!(login.op(8, Op::Seal).word, Word::Done, "{shell:?}");
         assert_eq!(holder.wait().unwrap().signal(), Some(9), "{shell:?}");
         // The child's end of the pipe is closed: it is gone.
@@ -361,6 +364,7 @@ fn two_holders_who_race_and_die_leave_one_holder_an_epoch_and_no_way_back() {
                     if seen.last() != Some(&now) {
                         seen.push(now);
                     }
+                    std::thread::sleep(Duration::from_micros(200));
                 }
                 seen
             });

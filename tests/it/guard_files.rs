@@ -295,7 +295,7 @@ fn a_file_is_renamed_away_and_back_and_nothing_of_a_person_is_lost() {
 
 /// A machine's own calls, in a mount namespace of its own.
 pub fn on(host: &lab::Host, shell: &[&str], call: &Call) -> Answer {
-    let program = factory::remote::guard::program(call, &Default::default()).unwrap();
+    let program = factory::remote::guard::program(call, &super::guard::patient()).unwrap();
     let mut command = host.command(shell[0]);
     command.args(&shell[1..]).arg(&program.script);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,17 +1,20 @@
 //! The guard over a real sshd: the program as it is sent, its input, its answer and its exit status.
 
+use std::path::Path;
+
 use factory::inventory::settings;
+use factory::inventory::units::Span;
 use factory::remote::guard::{self, Answer, Call, Drop, Op, Word};
 use factory::remote::halt::Kind;
 use factory::remote::probe;
 use factory::ssh::Fleet;
 use factory::ssh::exec::{Command, Ended};
 
-use super::guard::{FLEET, call, dev, halt, line, resume};
+use super::guard::{FLEET, call, dev, halt, line, patient, resume};
 use super::transport::{LONG, Room, wait, web};
 
 async fn exec(fleet: &Fleet, call: &Call) -> Answer {
-    let program = guard::program(call, &settings::Guard::default()).unwrap();
+    let program = guard::program(call, &patient()).unwrap();
     let command = Command { script: &program.script, stdin: program.stdin, timeout: LONG, max_output: 1 << 20 };
     let output = fleet.exec(&web(), command).await.unwrap();
     let Ended::Exited(status) = output.ended else { panic!("{:?}", output.ended) };
@@ -49,6 +52,16 @@ fn a_host_is_halted_and_resumed_over_ssh_and_the_probe_sees_it() {
     });
 }
 
+/// Whether another process has this file open.
+fn opened(path: &Path) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let others = processes.filter(|entry| {
+        entry.file_name().to_str().and_then(|pid| pid.parse::<u32>().ok()).is_some_and(|pid| pid != std::process::id())
+    });
+    let open = others.filter_map(|entry| std::fs::read_dir(entry.path().join("fd")).ok()).flatten().flatten();
+    open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|file| file == path)
+}
+
 /// What a lost connection leaves is not half a change: the guard had its payload, and goes on.
 #[test]
 fn a_connection_that_is_lost_after_the_payload_does_not_undo_the_change() {
@@ -60,19 +73,28 @@ fn a_connection_that_is_lost_after_the_payload_does_not_undo_the_change() {
     lock.lock().unwrap();
     let call =
         Call { home: home.display().to_string(), ..call(FLEET, 7, "vps-1", halt(dev(), line(Kind::Auto, "a1"))) };
-    let program = guard::program(&call, &settings::Guard::default()).unwrap();
+    let long = Span(std::time::Duration::from_secs(600));
+    let program = guard::program(&call, &settings::Guard { lock_wait: long, lock_stuck: long, ..patient() }).unwrap();
     wait(async {
         let fleet = room.fleet().await;
-        let timeout = std::time::Duration::from_secs(2);
-        let command = Command { script: &program.script, stdin: program.stdin, timeout, max_output: 1 << 20 };
-        let lost = tokio::time::timeout(timeout, fleet.exec(&web(), command)).await;
-        assert!(lost.is_err() || lost.is_ok_and(|output| !matches!(output.unwrap().ended, Ended::Exited(_))));
+        let command = Command { script: &program.script, stdin: program.stdin, timeout: LONG, max_output: 1 << 20 };
+        let host = web();
+        // Once it is at the lock, it has its payload.
+        let waits = async {
+            while !opened(&home.join("guard.lock")) {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            over = fleet.exec(&host, command) => panic!("{over:?}"),
+            () = waits => {}
+        }
         fleet.close().await;
     });
     assert!(!home.join("epoch").exists());
     lock.unlock().unwrap();
     let begun = std::time::Instant::now();
-    while !home.join("journal").exists() && begun.elapsed().as_secs() < 30 {
+    while !home.join("journal").exists() && begun.elapsed().as_secs() < 120 {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     assert_eq!(std::fs::read_to_string(home.join("halt/dev")).unwrap().lines().count(), 1);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use factory::policy::hold::Hold;
 use serde_json::Value;
 
 use crate::order::{self, Files};
-use crate::support::{CALM, Ended, Place, calm, nowhere};
+use crate::support::{CALM, Ended, Place, calm, nowhere, program_file};
 
 /// Two hosts on this machine, each with a home of its own, and a repo that has them.
 pub fn two() -> Place {
@@ -192,11 +192,12 @@ fn the_same_scope_again_changes_nothing_or_only_what_is_said() {
 #[test]
 fn a_hold_with_a_time_ends_by_itself_and_no_earlier() {
     let place = two();
-    place.run(&["halt", "--host", "one", "--for", "2s"]).code(0);
     place.run(&["halt", "--host", "two", "--for", "1h"]).code(0);
+    place.run(&["halt", "--host", "one", "--for", "15s"]).code(0);
+    let ordered = std::time::Instant::now();
     place.run(&["run"]).code(0);
     assert_eq!((names(&place, "one").len(), names(&place, "two").len()), (2, 2), "a tick in between ends nothing");
-    std::thread::sleep(Duration::from_millis(2100));
+    std::thread::sleep(Duration::from_millis(15_200).saturating_sub(ordered.elapsed()));
     let run = place.run(&["run"]).code(0);
     assert!(run.stdout.contains("one: done: release dev, review"), "{}", run.stdout);
     assert_eq!((names(&place, "one").len(), names(&place, "two").len()), (0, 2));
@@ -552,13 +553,11 @@ fn a_hold_that_is_lifted_while_a_tick_is_going_on_stays_lifted() {
     touch(&place, "one", "dev", "");
     // A probe of the second host that waits, while the first one has told what it shows.
     let bin = place.path("bin");
-    fs::create_dir(&bin).unwrap();
     let nproc = format!(
         "#!/bin/sh\ncd '{}' || exit\nmkdir first && exec echo 1\n>waits; until [ -e go ]; do sleep 0.02; done; echo 1\n",
         place.path("").display()
     );
-    fs::write(bin.join("nproc"), nproc).unwrap();
-    fs::set_permissions(bin.join("nproc"), fs::Permissions::from_mode(0o755)).unwrap();
+    program_file(&bin.join("nproc"), &nproc);
     // So that there is a journal to look into.
     place.run(&["halt", "--host", "two", "--agent", "dev"]).code(0);
     let mut command = place.command(&["run", "-q"]);

@@ -224,7 +224,8 @@ fn two_controllers_and_a_person_lose_no_line_of_anyone() {
                     break;
                 }
                 let line = saved.load(Ordering::Relaxed) + 1;
-                let think = 3 + turn * 7 % 8;
+                // Long enough to be seen at it by a controller on a slow machine, which looks once a second then.
+                let think = 15 + turn * 7 % 8;
                 let mut command = host.command("setpriv");
                 command.args([&format!("--reuid={USER}"), &format!("--regid={USER}"), "--init-groups", "--"]);
                 command.args(["crontab", "-e"]).env("VISUAL", format!("think {}.{}", think / 10, think % 10));

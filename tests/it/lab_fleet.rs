@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::lab::{Lab, Machine};
 
-/// A lab whose controller has an inventory of all hosts, with short time-outs, and knows their keys.
+/// A lab whose controller has an inventory of all hosts and knows their keys.
 fn lab(count: usize) -> Option<Lab> {
     let lab = Lab::new(count)?;
     lab.inventory();
-    settings(&lab, "ssh: {connect: 3s, command: 4s}");
+    settings(&lab, "ssh: {connect: 15s, command: 30s}");
     Some(lab)
 }
 
@@ -70,6 +70,7 @@ fn every_host_is_seen_as_it_is() {
 fn dead_frozen_and_cut_hosts_cost_their_time_out_and_say_what_they_are() {
     let Some(lab) = lab(5) else { return };
     run(&lab);
+    settings(&lab, "ssh: {connect: 3s, command: 30s}");
     lab.host(0).sshd_down();
     lab.host(1).freeze();
     lab.cut(lab.host(2));
@@ -94,6 +95,7 @@ fn dead_frozen_and_cut_hosts_cost_their_time_out_and_say_what_they_are() {
     lab.host(1).thaw();
     lab.mend(lab.host(2));
     lab.mend(lab.host(3));
+    settings(&lab, "ssh: {connect: 15s, command: 30s}");
     assert!(run(&lab).iter().all(|host| verdict(host).starts_with("ok: ")));
     let (events, _) = factory(&lab, 0, &["events"]);
     assert_eq!((events.matches("missed").count(), events.matches("answers again").count()), (4, 4), "{events}");
@@ -102,10 +104,11 @@ fn dead_frozen_and_cut_hosts_cost_their_time_out_and_say_what_they_are() {
 #[test]
 fn a_probe_that_hangs_is_unknown_and_the_others_go_on() {
     let Some(lab) = lab(2) else { return };
-    lab.host(0).write("/usr/bin/nproc", "#!/bin/sh\nexec sleep 60\n");
+    lab.host(0).write("/usr/bin/nproc", "#!/bin/sh\nexec sleep 600\n");
     lab.host(0).done("chmod 755 /usr/bin/nproc");
+    settings(&lab, "ssh: {connect: 15s, command: 10s}");
     let hosts = run(&lab);
-    assert!(verdict(&hosts[0]).contains("was still running after 4 s"), "{hosts:?}");
+    assert!(verdict(&hosts[0]).contains("was still running after 10 s"), "{hosts:?}");
     assert!(verdict(&hosts[1]).starts_with("ok: "), "{hosts:?}");
 }
 
@@ -154,7 +157,7 @@ fn a_refused_login_is_left_alone_for_a_while_and_a_person_may_ask() {
     host.write("/usr/local/sbin/attempt", "#!/bin/sh\necho x >>/tmp/attempts\n");
     host.done("chmod 755 /usr/local/sbin/attempt; mv ~/.ssh/authorized_keys ~/.ssh/kept");
     host.sshd_config("AuthorizedKeysCommand /usr/local/sbin/attempt\nAuthorizedKeysCommandUser root");
-    settings(&lab, "ssh: {connect: 5s, refused: 1h}");
+    settings(&lab, "ssh: {connect: 15s, refused: 1h}");
     let first = run(&lab);
     assert!(verdict(&first[0]).contains("refused"), "{first:?}");
     let tried = refused_logins(host);
@@ -222,7 +225,9 @@ fn a_host_behind_a_jump_host_is_reached_through_it() {
     lab.host(1).done("ip route add blackhole 10.77.0.1/32");
     std::fs::create_dir_all(lab.home().join(".ssh")).unwrap();
     let config = format!("Host {host}\n  ProxyJump root@{hop}\n");
+    settings(&lab, "ssh: {connect: 3s, command: 30s}");
     factory(&lab, 4, &["exec", "-l", "h2", "--", "true"]);
+    settings(&lab, "ssh: {connect: 15s, command: 30s}");
     std::fs::write(lab.home().join(".ssh/config"), config).unwrap();
     let (stdout, _) = factory(&lab, 0, &["exec", "-l", "h2", "--", "echo $SSH_CONNECTION"]);
     assert!(stdout.starts_with(&format!("h2 | {hop} ")), "{stdout}");

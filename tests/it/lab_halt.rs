@@ -10,14 +10,22 @@ use super::lab::{Lab, Machine};
 use super::order::{self, Files};
 use super::support::until;
 
-/// Short time-outs: a host that is gone costs three seconds.
-const SETTINGS: &str = "fleet: lab\nssh: {connect: 3s, command: 4s}\nguard: {payload: 2s, lock_wait: 2s, op: 1s}\n";
+/// Time-outs that no host reaches which is there, however busy this machine is.
+const SETTINGS: &str =
+    "fleet: lab\nssh: {connect: 15s, command: 20s}\nguard: {payload: 20s, lock_wait: 60s, op: 10s}\n";
+
+/// Short ones, for hosts that are cut off: to connect to one costs three seconds.
+const SHORT: &str = "fleet: lab\nssh: {connect: 3s, command: 6s}\nguard: {payload: 3s, lock_wait: 10s, op: 5s}\n";
 
 /// A lab whose controller has an inventory of all hosts and knows their keys.
 pub fn lab(count: usize) -> Option<Lab> {
+    lab_with(count, SETTINGS)
+}
+
+fn lab_with(count: usize, settings: &str) -> Option<Lab> {
     let lab = Lab::new(count)?;
     lab.inventory();
-    std::fs::write(lab.home().join("inventory/factory.yml"), SETTINGS).unwrap();
+    std::fs::write(lab.home().join("inventory/factory.yml"), settings).unwrap();
     Some(lab)
 }
 
@@ -107,7 +115,7 @@ fn run(lab: &Lab) -> Value {
 
 #[test]
 fn a_host_that_is_away_is_held_and_released_when_it_is_back() {
-    let Some(lab) = lab(3) else { return };
+    let Some(lab) = lab_with(3, SHORT) else { return };
     factory(&lab, 0, &["run"]);
     lab.host(0).sshd_down();
     lab.cut(lab.host(1));
@@ -148,7 +156,7 @@ fn a_host_that_is_away_is_held_and_released_when_it_is_back() {
 
 #[test]
 fn a_host_that_is_cut_off_in_mid_call_ends_in_order() {
-    let Some(lab) = lab(2) else { return };
+    let Some(lab) = lab_with(2, SHORT) else { return };
     factory(&lab, 0, &["halt", "--host", "all", "--agent", "supervisor"]);
     // The guard syncs what it writes: from here on it tells, and waits.
     let host = lab.host(0);
@@ -171,9 +179,11 @@ fn a_host_that_is_cut_off_in_mid_call_ends_in_order() {
 
 #[test]
 fn a_tick_that_waits_for_a_frozen_host_holds_up_no_order() {
-    let Some(lab) = lab(3) else { return };
+    let Some(lab) = lab_with(3, SHORT) else { return };
     factory(&lab, 0, &["run"]);
-    std::fs::write(lab.home().join("inventory/factory.yml"), SETTINGS.replace("connect: 3s", "connect: 40s")).unwrap();
+    // It has to last for as long as all that is ordered beside it.
+    let patient = SHORT.replace("connect: 3s", "connect: 200s, sweep: 200s");
+    std::fs::write(lab.home().join("inventory/factory.yml"), patient).unwrap();
     lab.host(2).freeze();
     let mut tick = spawn(&lab, &["run"]);
     until("the tick", || std::fs::read_to_string(state(&lab).join("lock")).ok().filter(|lock| !lock.trim().is_empty()));
@@ -189,7 +199,7 @@ fn a_tick_that_waits_for_a_frozen_host_holds_up_no_order() {
     factory(&lab, 5, &["run"]);
     assert_eq!(tick.try_wait().unwrap(), None, "all that was while the tick went on");
     // To hold the frozen one costs its own time-out, and the others are held.
-    std::fs::write(lab.home().join("inventory/factory.yml"), SETTINGS).unwrap();
+    std::fs::write(lab.home().join("inventory/factory.yml"), SHORT).unwrap();
     factory(&lab, 4, &["halt", "--host", "all"]);
     assert_eq!((names(lab.host(0)), names(lab.host(1))), (both(), both()));
     lab.host(2).thaw();

@@ -12,15 +12,21 @@ use super::support::{nowhere, until};
 /// What a value may be made of: quotes of every kind, what shells and templates take apart, and no letter of ASCII alone.
 const AWKWARD: &str = r##"a'b"c\d$(e)`f`${HOME}!g#h;i&j|k<l>m*n?o[p]{q}~r%s^t=u,v:w@x ü€ -y"##;
 
-const SETTINGS: &str = "fleet: lab\nssh: {connect: 3s, command: 6s}\n\
-    guard: {payload: 2s, lock_wait: 2s, op: 2s, kill_after: 2s}\n\
+/// Time-outs that no host reaches which is there, however busy this machine is.
+const PATIENT: &str =
+    "ssh: {connect: 15s, command: 20s}\nguard: {payload: 20s, lock_wait: 20s, op: 10s, started: 20s, kill_after: 2s}\n";
+
+/// Short ones, for hosts that are cut off.
+const SHORT: &str = "ssh: {connect: 3s, command: 6s}\nguard: {payload: 3s, lock_wait: 5s, op: 5s, kill_after: 2s}\n";
+
+const SETTINGS: &str = "fleet: lab\n\
     agents:\n  dev: {command: [sh, /root/agent.sh, '{{ issue.number }}'], needs: {memory: 64MiB, cpu: 0.1}}\n";
 
 /// Hosts whose agents say that they began, in the file `began`, and then sleep, or do what their last argument says.
-fn lab(count: usize) -> Option<Lab> {
+fn lab(count: usize, times: &str) -> Option<Lab> {
     let lab = Lab::new(count)?;
     let dir = lab.inventory();
-    std::fs::write(dir.join("factory.yml"), SETTINGS).unwrap();
+    std::fs::write(dir.join("factory.yml"), format!("{SETTINGS}{times}")).unwrap();
     std::fs::write(dir.join("kept"), AWKWARD).unwrap();
     std::fs::set_permissions(dir.join("kept"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     std::fs::write(
@@ -67,7 +73,7 @@ fn run_state(lab: &Lab, host: &str, token: &str) -> String {
 
 #[test]
 fn a_run_goes_on_without_the_connection_that_started_it_and_ends_when_it_is_stopped() {
-    let Some(lab) = lab(2) else { return };
+    let Some(lab) = lab(2, PATIENT) else { return };
     let token = launch(&lab, 0, "h1", "1").0.trim().to_owned();
     assert_eq!((began(lab.host(0)).len(), agents(lab.host(0)), agents(lab.host(1))), (1, 1, 0));
     // The session of sshd that started it is long gone.
@@ -81,7 +87,7 @@ fn a_run_goes_on_without_the_connection_that_started_it_and_ends_when_it_is_stop
 
 #[test]
 fn a_host_that_is_cut_off_before_the_start_begins_nothing() {
-    let Some(lab) = lab(1) else { return };
+    let Some(lab) = lab(1, SHORT) else { return };
     factory(&lab, 0, &["run"]);
     lab.cut(lab.host(0));
     launch(&lab, 4, "h1", "1");
@@ -95,7 +101,7 @@ fn a_host_that_is_cut_off_before_the_start_begins_nothing() {
 
 #[test]
 fn a_host_whose_answer_is_lost_after_the_start_is_found_to_run_it() {
-    let Some(lab) = lab(1) else { return };
+    let Some(lab) = lab(1, SHORT) else { return };
     factory(&lab, 0, &["run"]);
     let host = lab.host(0);
     // A slow disk, so that there is time between the start and the answer.
@@ -128,7 +134,7 @@ fn a_host_whose_answer_is_lost_after_the_start_is_found_to_run_it() {
 
 #[test]
 fn a_reboot_ends_a_run_and_frees_its_task() {
-    let Some(lab) = lab(1) else { return };
+    let Some(lab) = lab(1, PATIENT) else { return };
     let token = launch(&lab, 0, "h1", "1").0.trim().to_owned();
     factory(&lab, 0, &["run"]);
     lab.host(0).reboot();
@@ -146,7 +152,7 @@ fn a_reboot_ends_a_run_and_frees_its_task() {
 
 #[test]
 fn a_host_that_is_away_keeps_its_claims_and_finishes_them_later() {
-    let Some(lab) = lab(2) else { return };
+    let Some(lab) = lab(2, SHORT) else { return };
     let token = launch(&lab, 0, "h1", "1").0.trim().to_owned();
     let soon =
         factory(&lab, 0, &["launch", "--host", "h1", "--repo", "harb", "--agent", "dev", "--issue", "2", "--", "soon"]);
@@ -165,7 +171,7 @@ fn a_host_that_is_away_keeps_its_claims_and_finishes_them_later() {
 
 #[test]
 fn a_secret_reaches_its_run_unchanged_and_nobody_else() {
-    let Some(lab) = lab(1) else { return };
+    let Some(lab) = lab(1, PATIENT) else { return };
     let host = lab.host(0);
     let agent = "printf '%s' \"$KEPT\" | sha256sum >/root/sum\nsleep 100 &\necho began >>/root/began\nwait\n";
     host.write("/root/agent.sh", agent);
@@ -210,7 +216,7 @@ fn a_secret_reaches_its_run_unchanged_and_nobody_else() {
 
 #[test]
 fn what_runs_is_started_with_nothing_secret() {
-    let Some(lab) = lab(1) else { return };
+    let Some(lab) = lab(1, PATIENT) else { return };
     let host = lab.host(0);
     launch(&lab, 0, "h1", "1");
     until("the run", || (agents(host) == 1).then_some(()));

@@ -11,10 +11,10 @@ use super::lab_halt::{factory, files, names, state};
 use super::order;
 use super::support;
 
-/// Short bounds of the transport and the guard. The numbers of the ladder are the defaults, but for those that count the
-/// controller's own time.
-const SETTINGS: &str = "fleet: lab\nssh: {connect: 3s, command: 6s}\n\
-    guard: {payload: 2s, lock_wait: 2s, op: 2s, kill_after: 2s}\n\
+/// Bounds of the transport and the guard that no host reaches which is there, however busy this machine is. The numbers of
+/// the ladder are the defaults, but for those that count the controller's own time.
+const SETTINGS: &str = "fleet: lab\nssh: {connect: 15s, command: 30s}\n\
+    guard: {payload: 20s, lock_wait: 20s, op: 10s, started: 20s, kill_after: 2s}\n\
     policy: {miss_pace: 0s}\n\
     agents:\n\
     \x20 dev: {command: [sh, /root/agent.sh, dev], needs: {memory: 1MiB}}\n\
@@ -52,6 +52,12 @@ impl Place {
         let place = Place { lab, up: Cell::new(200_000) };
         place.well();
         Some(place)
+    }
+
+    /// A host that is cut off costs three seconds from now on.
+    fn hurry(&self) {
+        let settings = SETTINGS.replace("connect: 15s", "connect: 3s");
+        std::fs::write(self.lab.home().join("inventory/factory.yml"), settings).unwrap();
     }
 
     fn host(&self, index: usize) -> &Machine {
@@ -267,6 +273,7 @@ fn a_host_that_was_cut_off_moves_nothing_and_comes_back_held() {
     place.tick(60);
     let dev = place.launch("h1", "dev");
     until("dev works", || lives(host, "dev") >= 2);
+    place.hurry();
     place.lab.cut(host);
     for _ in 0..2 {
         assert_eq!(modes(&place.tick(60), 0), "RUN RUN");
@@ -302,6 +309,7 @@ fn when_no_remote_host_answers_it_is_this_machine_that_is_cut_off() {
     place.tick(60);
     place.tick(60);
     // One that is asked alone and says nothing tells nothing about this machine, and nobody knows whether it was missed.
+    place.hurry();
     place.lab.cut(place.host(0));
     factory(&place.lab, 0, &["run", "-l", "h1"]);
     assert!(!place.events().iter().any(|event| event["what"] == "cut off"));
@@ -395,7 +403,7 @@ fn where_nothing_can_be_written_the_looks_of_one_tick_still_stop_one_agent_a_min
     let Some(place) = Place::new(1) else { return };
     std::fs::write(
         place.lab.home().join("inventory/factory.yml"),
-        format!("{SETTINGS}wake: {{watch: 8s, watch_urgent: 2s}}\n"),
+        format!("{SETTINGS}wake: {{watch: 24s, watch_urgent: 6s}}\n"),
     )
     .unwrap();
     let host = place.host(0);
@@ -409,7 +417,7 @@ fn where_nothing_can_be_written_the_looks_of_one_tick_still_stop_one_agent_a_min
                   cp -a kept/. lab/ && cat /dev/zero >lab/filler; :";
     assert!(place.lab.sh(script).status.success());
     place.unwritten(60, 250);
-    // Long after what the ledger last said, so that its paces are over: then there are three looks, 2 s apart.
+    // Long after what the ledger last said, so that its paces are over: then there are three looks, 6 s apart.
     place.wait(900);
     let told = factory(&place.lab, 1, &["run", "--if-due"]);
     assert!(told.0.contains("done: stop "), "{told:?}");
@@ -495,7 +503,7 @@ fn a_newcomers_first_ticks_touch_nothing() {
 #[test]
 fn under_hard_pressure_a_tick_of_crons_goes_on_looking_at_the_hosts_that_are_in_trouble() {
     let Some(lab) = Lab::new(2) else { return };
-    let settings = format!("{SETTINGS}wake: {{watch: 8s, watch_urgent: 2s}}\n");
+    let settings = format!("{SETTINGS}wake: {{watch: 24s, watch_urgent: 6s}}\n");
     std::fs::write(lab.inventory().join("factory.yml"), settings).unwrap();
     factory(&lab, 0, &["run"]);
     lab.host(0).set_memory(8192, 600);
@@ -507,7 +515,7 @@ fn under_hard_pressure_a_tick_of_crons_goes_on_looking_at_the_hosts_that_are_in_
     factory(&lab, 0, &["run"]);
     assert_eq!((samples("h1"), samples("h2")), (2, 2));
     factory(&lab, 0, &["run", "--if-due"]);
-    assert_eq!((samples("h1"), samples("h2")), (5, 3), "at once, and after 2 and 4 s");
+    assert_eq!((samples("h1"), samples("h2")), (5, 3), "at once, and after 6 and 12 s");
     // Each look counts and is written down; steps are 20 s apart all the same.
     let (status, _) = factory(&lab, 0, &["status"]);
     assert!(status.contains("dev agents are held by pressure"), "{status}");

@@ -83,7 +83,7 @@ fn every_run_and_every_agent_of_cron_is_told_by_one_exec_a_host() {
     let token = format!("{}-live", jiff::Timestamp::now().strftime("%Y%m%d"));
     let text = "echo begun; { head -c 30000000 /dev/zero; exec sleep 700; } | tail & (setsid sleep 701 &); wait";
     let call = call_of(&token, text);
-    let program = guard::program(&call, &Default::default()).unwrap();
+    let program = guard::program(&call, &super::guard::patient()).unwrap();
     let mut shell = one.command("sh");
     shell.args(["-c", &program.script]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let answer = super::guard::read(&super::guard::feed(shell, &program.stdin).wait_with_output().unwrap());
@@ -201,7 +201,7 @@ fn a_run_that_died_or_left_something_is_told_so() {
     let day = jiff::Timestamp::now().strftime("%Y%m%d").to_string();
     let launch = |name: &str, text: &str| {
         let call = call_of(&format!("{day}-{name}"), text);
-        let program = guard::program(&call, &Default::default()).unwrap();
+        let program = guard::program(&call, &super::guard::patient()).unwrap();
         let mut shell = host.command("sh");
         shell.args(["-c", &program.script]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let answer = super::guard::read(&super::guard::feed(shell, &program.stdin).wait_with_output().unwrap());

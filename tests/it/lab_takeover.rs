@@ -12,7 +12,7 @@ use super::lab_halt::{factory, files, held, names};
 use super::order;
 
 /// The same agents, ours to start by now; poll is halted by a file that it looks for.
-const OURS: &str = "fleet: lab\nssh: {connect: 3s, command: 20s}\nagents:\n  \
+const OURS: &str = "fleet: lab\nssh: {connect: 15s, command: 30s}\nagents:\n  \
     dev: {match: dev-agent.sh, halt: {cron: dev/dev-poll.sh}, command: [dev]}\n  \
     review: {match: review/review-poll, command: [review]}\n  \
     poll: {class: dev, start: cron, match: factory-poll.sh, halt: {active_file: ~/poll.on}}\n";

@@ -11,6 +11,22 @@ use super::lab::{Lab, Machine};
 struct Traces {
     dir: String,
     namespaces: Vec<PathBuf>,
+    /// When it ended, in the kernel's ticks: whoever began later is of another lab, for which the kernel may use a number again.
+    ended: u64,
+}
+
+/// When a process began, in the kernel's ticks.
+fn began(pid: &str) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}
+
+/// The kernel's ticks now, or just before: when a process began that we start.
+fn now() -> u64 {
+    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    let at = began(&child.id().to_string()).unwrap();
+    let _ = (child.kill(), child.wait());
+    at
 }
 
 impl Traces {
@@ -19,7 +35,7 @@ impl Traces {
         let pids = lab.hosts().iter().map(Machine::pid).chain([lab.pid()]);
         let namespaces =
             pids.flat_map(|pid| ["net", "mnt", "pid"].map(|kind| Traces::namespace(&pid.to_string(), kind)));
-        Traces { dir, namespaces: namespaces.map(Option::unwrap).collect() }
+        Traces { dir, namespaces: namespaces.map(Option::unwrap).collect(), ended: u64::MAX }
     }
 
     fn namespace(pid: &str, kind: &str) -> Option<PathBuf> {
@@ -31,6 +47,9 @@ impl Traces {
         let mut left = Vec::new();
         for entry in std::fs::read_dir("/proc").unwrap() {
             let pid = entry.unwrap().file_name().into_string().unwrap();
+            if began(&pid).is_none_or(|at| at > self.ended) {
+                continue;
+            }
             for kind in ["net", "mnt", "pid"] {
                 if Traces::namespace(&pid, kind).is_some_and(|its| self.namespaces.contains(&its)) {
                     left.push(format!("process {pid} in a namespace of its: {kind}"));
@@ -50,7 +69,7 @@ impl Traces {
     fn gone(&self) {
         let begun = Instant::now();
         while !self.left().is_empty() {
-            assert!(begun.elapsed().as_secs() < 20, "{:#?}", self.left());
+            assert!(begun.elapsed().as_secs() < 120, "{:#?}", self.left());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -61,7 +80,7 @@ fn nothing_is_left_of_a_lab() {
     let Some(lab) = Lab::new(2) else { return };
     let named = || std::fs::read_dir("/run/netns").map(Iterator::count).unwrap_or(0);
     let before = named();
-    let traces = Traces::of(&lab);
+    let mut traces = Traces::of(&lab);
     assert!(traces.left().len() > 6, "{:?}", traces.left());
     // In the middle of everything: a session, a process that has left it, a slow line in use, a cut and a frozen host.
     lab.delay(lab.host(0), 50);
@@ -71,6 +90,7 @@ fn nothing_is_left_of_a_lab() {
     lab.host(1).freeze();
     let stray = lab.command("setsid").args(["-f", "sleep", "4247"]).status().unwrap();
     assert!(stray.success());
+    traces.ended = now();
     drop(lab);
     assert_eq!(traces.left(), Vec::<String>::new());
     assert_eq!(named(), before);
@@ -81,7 +101,8 @@ fn nothing_is_left_of_a_lab() {
 fn nothing_is_left_of_a_lab_whose_test_fails() {
     for lab in [Lab::new(1), Lab::plain(1)] {
         let Some(lab) = lab else { return };
-        let traces = Traces::of(&lab);
+        let mut traces = Traces::of(&lab);
+        traces.ended = now();
         let test = std::thread::spawn(move || {
             lab.host(0).freeze();
             // Not by panic!, which would show among the results as a failure.
@@ -134,8 +155,9 @@ fn a_person_gets_a_shell_and_nothing_is_left_even_if_killed() {
         } else {
             writeln!(stdin, "exit").unwrap();
         }
+        let ended = now();
         child.wait().unwrap();
-        Traces { dir, namespaces: vec![network.into()] }.gone();
+        Traces { dir, namespaces: vec![network.into()], ended }.gone();
     }
 }
 

@@ -1,7 +1,6 @@
 //! What hosts send of logs, under each shell that is installed here: every byte once, whatever is done to the files.
 
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -10,6 +9,7 @@ use factory::remote::probe::{self, Program, Report, Request};
 use jiff::Timestamp;
 
 use crate::guard::Shell;
+use crate::support::program_file;
 
 /// No cap that a test reaches by chance.
 const CAP: u64 = 8 << 20;
@@ -226,11 +226,8 @@ fn a_log_that_is_changed_while_it_is_sent_shifts_no_other() {
         home.run("20260312-b", b"bbb", b"");
         // Between the look and the sending: `dd` empties the log that it is to read.
         let bin = home.path("bin");
-        home.write(
-            "bin/dd",
-            format!("#!/bin/sh\n: >'{0}'\nexec /bin/dd \"$@\"\n", home.path("runs/20260312-a/out.log").display()),
-        );
-        std::fs::set_permissions(bin.join("dd"), PermissionsExt::from_mode(0o755)).unwrap();
+        let log = home.path("runs/20260312-a/out.log");
+        program_file(&bin.join("dd"), &format!("#!/bin/sh\n: >'{}'\nexec /bin/dd \"$@\"\n", log.display()));
         let program = question(CAP).program(home.dir.path().to_str().unwrap()).unwrap();
         let mut command = home.shell(&program);
         if shell == Shell::BusyBox {
@@ -358,7 +355,8 @@ fn a_log_file_that_is_renamed_while_it_is_written_fast_is_told_line_by_line() {
         let path = home.path("agent.log").display().to_string();
         let writer = format!(
             "i=0; while [ $i -lt 6000 ]; do i=$((i+1)); echo \"[2026-03-12 13:18:47 UTC] line $i of a log that is written fast\" >>'{path}'; \
-             [ $((i % 1500)) -ne 0 ] || {{ mv '{path}' '{path}.old'; sleep 2; }}; done"
+             [ $((i % 1500)) -ne 0 ] || {{ mv '{path}' '{path}.old'; >'{path}.to'; \
+             while [ -e '{path}.to' ]; do sleep 0.05; done; }}; done"
         );
         // What was renamed before the first look is not asked for.
         home.write("agent.log", "");
@@ -367,8 +365,14 @@ fn a_log_file_that_is_renamed_while_it_is_written_fast_is_told_line_by_line() {
         assert_eq!(home.look(&mut book, &files, &Mask::default()), []);
         let mut writing = Command::new("sh").args(["-c", &writer]).spawn().unwrap();
         let mut ended = false;
+        // Between two renames there is a whole look; without it a generation would be gone that nobody saw.
+        let renamed = home.path("agent.log.to");
         loop {
+            let was_renamed = renamed.exists();
             let got = home.look(&mut book, &files, &Mask::default());
+            if was_renamed {
+                std::fs::remove_file(&renamed).unwrap();
+            }
             let none = got.is_empty();
             for (generation, bytes) in got {
                 by_generation.entry(generation.parse().unwrap()).or_default().extend(bytes);
@@ -429,8 +433,8 @@ fn finished_runs_that_are_there_whole_cost_no_process() {
     assert!(program.stdin.is_empty(), "it goes with the command");
     let bin = home.path("bin");
     for name in ["stat", "head", "tail", "dd", "sha256sum", "flock"] {
-        home.write(&format!("bin/{name}"), format!("#!/bin/sh\necho {name} >>'{}'\n", home.path("marks").display()));
-        std::fs::set_permissions(bin.join(name), PermissionsExt::from_mode(0o755)).unwrap();
+        let text = format!("#!/bin/sh\necho {name} >>'{}'\n", home.path("marks").display());
+        program_file(&bin.join(name), &text);
     }
     let mut command = home.shell(&program);
     command.env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()));

@@ -106,7 +106,7 @@ fn the_load_of_a_ci_holds_what_makes_more_of_it() {
 #[test]
 fn a_merge_of_which_nobody_knows_the_end_rests_and_is_told_at_the_third_time() {
     let factory = approved(41);
-    factory.place.write("factory.yml", &calm("forges: {settled: 1s}\n"));
+    factory.place.write("factory.yml", &calm("forges: {settled: 10s}\n"));
     let stuck = ("POST /api/v1/repos/johba/harb/pulls/41/merge", Fault::Status(500, vec![], ""));
     factory.forge("harb").set(|state| state.stuck = vec![stuck]);
     for tries in 1..=3 {
@@ -115,7 +115,7 @@ fn a_merge_of_which_nobody_knows_the_end_rests_and_is_told_at_the_third_time() {
         // Right after it nothing is tried.
         factory.run(&["run"]).code(0);
         assert_eq!(merges(&factory).len(), tries);
-        std::thread::sleep(std::time::Duration::from_millis(1100));
+        std::thread::sleep(std::time::Duration::from_millis(10_100));
     }
     factory.forge("harb").set(|state| state.stuck.clear());
     let told = factory.run(&["run"]).code(0).stderr;

@@ -25,14 +25,22 @@ pub fn holds(state: &Path) -> Vec<Hold> {
     holds.into_iter().filter(|hold| hold.ended.is_none()).collect()
 }
 
-/// The halt files in `home`, a factory's home on this machine.
+/// The halt files in `home`, a factory's home on this machine. A name with a leading dot is none: it is what a guard that
+/// still works is about to bring into place; and what goes while we look is gone.
 pub fn files(home: &Path) -> Files {
     let Ok(entries) = std::fs::read_dir(home.join("halt")) else { return Files::new() };
     let text = |entry: std::fs::DirEntry| {
-        let text = String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap()).into_owned();
-        (entry.file_name().into_string().unwrap(), text)
+        let name = entry.file_name().into_string().unwrap();
+        if name.starts_with('.') {
+            return None;
+        }
+        match std::fs::read(entry.path()) {
+            Ok(bytes) => Some((name, String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => panic!("{name}: {error}"),
+        }
     };
-    entries.map(|entry| text(entry.unwrap())).collect()
+    entries.filter_map(|entry| text(entry.unwrap())).collect()
 }
 
 /// What `host` must show, worked out anew, so that it is no echo of the program: by file, the holds.

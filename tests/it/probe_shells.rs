@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use factory::remote::probe::{self, Garbled, Program, Report, Request};
 use factory::ssh::exec;
 
+use super::support::program_file;
+
 /// The shells that are installed here, each as the words that run a program text.
 pub fn shells() -> Vec<Vec<&'static str>> {
     let known = [vec!["dash", "-c"], vec!["bash", "-c"], vec!["busybox", "sh", "-c"], vec!["/bin/sh", "-c"]];
@@ -336,9 +338,7 @@ fn what_stands_in_command_lines_of_probes_alone_is_nowhere() {
 fn a_disk_that_never_answers_costs_seconds_and_is_unknown() {
     let dir = tempfile::tempdir().unwrap();
     let df = dir.path().join("df");
-    std::fs::write(&df, "#!/bin/sh\ncase $* in */dead*) exec sleep 60 ;; esac\nPATH=${PATH#*:} exec df \"$@\"\n")
-        .unwrap();
-    std::fs::set_permissions(&df, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    program_file(&df, "#!/bin/sh\ncase $* in */dead*) exec sleep 60 ;; esac\nPATH=${PATH#*:} exec df \"$@\"\n");
     let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
     let disks = ["/dead/1", "/", "/dead/2", "/dead/3"].map(String::from).to_vec();
     let begun = std::time::Instant::now();
@@ -367,8 +367,7 @@ fn each_path_has_its_own_numbers_whatever_the_others_are() {
         let path = dir.path().join("df");
         let _ = std::fs::remove_file(&path);
         if let Some(text) = df {
-            std::fs::write(&path, text).unwrap();
-            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            program_file(&path, text);
         }
         let paths = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
         for (shell, disks) in shells().into_iter().flat_map(|shell| [(shell.clone(), &there), (shell, &some)]) {
@@ -516,8 +515,6 @@ fn halts_that_lie_elsewhere_are_found_where_they_lie() {
 
 /// A `crontab` that lists this table; `None` for none at all.
 fn crontab_in(dir: &Path, table: Option<&str>, says: &str) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::create_dir_all(dir.join("bin")).unwrap();
     let list = dir.join("table");
     let _ = std::fs::remove_file(&list);
     table.iter().for_each(|table| std::fs::write(&list, table).unwrap());
@@ -525,8 +522,7 @@ fn crontab_in(dir: &Path, table: Option<&str>, says: &str) {
         "#!/bin/sh\n[ \"$1\" = -l ] || exit 2\n[ -f {0} ] && exec cat {0}\necho {says} >&2\nexit 1\n",
         list.display()
     );
-    std::fs::write(dir.join("bin/crontab"), script).unwrap();
-    std::fs::set_permissions(dir.join("bin/crontab"), PermissionsExt::from_mode(0o755)).unwrap();
+    program_file(&dir.join("bin/crontab"), &script);
 }
 
 #[test]

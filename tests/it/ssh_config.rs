@@ -440,9 +440,7 @@ fn the_users_file_goes_before_the_systems() {
 /// A program in the place of ssh that leaves a trace when it is run; what it prints is no answer.
 fn trap(directory: &Path) -> PathBuf {
     let program = directory.join("ssh");
-    // Written by a process of its own: a program that another thread's child holds open for writing cannot be run.
-    let script = "printf '#!/bin/sh\\necho run >>\"$0.trace\"\\nexit 1\\n' >\"$0\" && chmod 755 \"$0\"";
-    assert!(Command::new("sh").args(["-c", script]).arg(&program).status().unwrap().success());
+    super::support::program_file(&program, "#!/bin/sh\necho run >>\"$0.trace\"\nexit 1\n");
     program
 }
 

@@ -134,7 +134,7 @@ impl Sshd {
             .unwrap();
         let mut server = Sshd { child, port };
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(20) && server.child.try_wait().unwrap().is_none() {
+        while begun.elapsed() < Duration::from_secs(60) && server.child.try_wait().unwrap().is_none() {
             if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
                 return Some(server);
             }
@@ -165,8 +165,16 @@ impl Drop for Sshd {
     }
 }
 
+/// A port on which nobody listens for as long as the socket is kept.
+pub fn closed_port() -> (tokio::net::TcpSocket, u16) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
+}
+
 /// A port on which nobody listens now.
-pub fn free_port() -> u16 {
+fn free_port() -> u16 {
     std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 

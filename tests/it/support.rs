@@ -1,12 +1,18 @@
 //! A small builder for black-box tests: a directory of its own, an environment of its own, the real binary.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// Settings by which this machine is never busy: what else it does, other tests say, is no matter of a test's.
+/// Settings by which this machine is never busy and never short of anything: what else it does, other tests say, is no
+/// matter of a test's. Free swap is looked at only where memory is short.
 pub const CALM: &str = "policy: {psi_cpu: {enter: {waiting: 100%, load: 1000}}, load: {enter: {soft: 1000, hard: 2000}}, \
-    psi_io: {enter: {soft: 99%, hard: 100%}}, steal: {enter: {soft: 99%, hard: 100%}}}\n";
+    psi_io: {enter: {soft: 99%, hard: 100%}}, steal: {enter: {soft: 99%, hard: 100%}}, \
+    psi_mem: {enter: {soft: 98%, hard: 99%, crit: 100%}}, \
+    mem: {enter: {soft: {percent: 3%, bytes: 3MiB}, hard: {percent: 2%, bytes: 2MiB}, crit: {percent: 1%, bytes: 1MiB}}}, \
+    disk: {enter: {soft: {percent: 3%, bytes: 3MiB}, hard: {percent: 2%, bytes: 2MiB}, crit: {percent: 1%, bytes: 1MiB}}}, \
+    inodes: {enter: {soft: 0.3%, hard: 0.2%, crit: 0.1%}}, pids: {enter: {soft: 0.3%, hard: 0.2%, crit: 0.1%}}}\n";
 
 /// A `factory.yml` with these settings beside the text.
 pub fn calm(text: &str) -> String {
@@ -95,6 +101,16 @@ impl Ended {
     }
 }
 
+/// Writes a program, by a process of its own: what another thread's child holds open for writing cannot be run.
+pub fn program_file(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut writer = Command::new("sh");
+    writer.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(path).stdin(Stdio::piped());
+    let mut writer = writer.spawn().unwrap();
+    writer.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(writer.wait().unwrap().success());
+}
+
 /// Looks until there is something to see; fails after a time that no machine needs.
 #[track_caller]
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -103,7 +119,7 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(began.elapsed() < Duration::from_secs(60), "{what}: not in a minute");
+        assert!(began.elapsed() < Duration::from_secs(180), "{what}: not in three minutes");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::{CALM, Place, calm};
+use crate::support::{CALM, Place, calm, program_file};
 
 #[test]
 fn a_run_looks_at_this_machine_and_status_and_events_tell_of_it() {
@@ -93,10 +93,8 @@ fn a_host_that_cannot_be_reached_says_so_and_holds_nobody_up() {
 /// A tick whose probe hangs: `nproc`, which writes its pid to the file `pid`, never comes back.
 fn hanging(place: &Place) -> std::process::Command {
     let bin = place.path("bin");
-    fs::create_dir(&bin).unwrap();
     let script = format!("#!/bin/sh\necho $$ >{}\nexec sleep 60\n", place.path("pid").display());
-    fs::write(bin.join("nproc"), script).unwrap();
-    fs::set_permissions(bin.join("nproc"), fs::Permissions::from_mode(0o755)).unwrap();
+    program_file(&bin.join("nproc"), &script);
     let mut command = place.command(&["run", "-q"]);
     command.env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())).stdout(Stdio::null());
     command
@@ -198,9 +196,7 @@ fn progress_is_a_bar_on_a_terminal_and_lines_in_a_pipe() {
     }
     // A probe that takes a moment, so that there is something to draw.
     let bin = place.path("bin");
-    fs::create_dir(&bin).unwrap();
-    fs::write(bin.join("nproc"), "#!/bin/sh\nsleep 0.5\necho 1\n").unwrap();
-    fs::set_permissions(bin.join("nproc"), fs::Permissions::from_mode(0o755)).unwrap();
+    program_file(&bin.join("nproc"), "#!/bin/sh\nsleep 0.5\necho 1\n");
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let on_terminal = |variable: &str| {
         let mut command = std::process::Command::new("script");

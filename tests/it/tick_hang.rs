@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write, pipe};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -11,15 +11,23 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{CALM, Place, calm, until};
+use crate::support::{CALM, Place, calm, program_file, until};
 
-/// A run whose probes call this for `nproc`, with `$HERE` for the place's directory.
-fn run_with(place: &Place, nproc: &str) -> Command {
-    let bin = place.path("bin");
-    fs::create_dir_all(&bin).unwrap();
+/// Probes call this for `nproc` from now on, with `$HERE` for the place's directory.
+fn nproc_is(place: &Place, text: &str) {
     let here = place.path("");
-    fs::write(bin.join("nproc"), format!("#!/bin/sh\nHERE='{}'\n{nproc}\n", here.display())).unwrap();
-    fs::set_permissions(bin.join("nproc"), fs::Permissions::from_mode(0o755)).unwrap();
+    program_file(&place.path("bin/nproc"), &format!("#!/bin/sh\nHERE='{}'\n{text}\n", here.display()));
+}
+
+/// A run whose probes call this for `nproc`.
+fn run_with(place: &Place, nproc: &str) -> Command {
+    nproc_is(place, nproc);
+    run(place)
+}
+
+/// A run whose probes call what was last given for `nproc`.
+fn run(place: &Place) -> Command {
+    let bin = place.path("bin");
     let inventory = place.path("inventory").display().to_string();
     let mut command = place.command(&["-i", &inventory, "run", "-q"]);
     command.env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()));
@@ -84,13 +92,14 @@ fn unfinished(place: &Place) -> Vec<Value> {
 #[test]
 fn a_tick_that_hangs_is_ended_with_its_probe_and_leaves_nothing_behind() {
     let place = Place::this_machine();
-    place.write("factory.yml", &calm("wake: {deadline: 2s}\n"));
+    place.write("factory.yml", &calm("wake: {deadline: 15s}\n"));
+    // It has come to its probe by then, on any machine.
     let child = run_with(&place, HANGS).stderr(Stdio::piped()).spawn().unwrap();
     let pid = child.id();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.signal(), Some(6), "{output:?}");
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("error: this tick was still running at its deadline, after 2s"), "{told}");
+    assert!(told.contains("error: this tick was still running at its deadline, after 15s"), "{told}");
     assert!(told.contains("help:") && told.contains("wake.deadline"), "{told}");
     let probe = hanging_probe(&place);
     until("the end of its probe", || state(probe).is_none().then_some(()));
@@ -176,9 +185,9 @@ fn of_several_that_find_a_stopped_tick_one_goes_on() {
     place.write("factory.yml", &calm(IMPATIENT));
     write_lock(&place, [pid, start, progress.saturating_sub(60)]);
     let mut takers: Vec<Child> = Vec::new();
+    nproc_is(&place, "until [ -e \"$HERE/go\" ]; do sleep 0.1; done; echo 1");
     for _ in 0..4 {
-        let mut taker = run_with(&place, "until [ -e \"$HERE/go\" ]; do sleep 0.1; done; echo 1");
-        takers.push(taker.stderr(Stdio::piped()).spawn().unwrap());
+        takers.push(run(&place).stderr(Stdio::piped()).spawn().unwrap());
     }
     until("all but one to give up", || {
         let going = takers.iter_mut().filter_map(|taker| taker.try_wait().unwrap()).count();
@@ -221,6 +230,8 @@ fn whoever_is_not_surely_the_holder_lives() {
     doubt([pid, start, 1], "that process does not hold it");
     doubt([pid, start + 1, 1], "there is no such process any more");
     doubt([pid, start, u64::MAX], "its progress lies in the future");
+    // A child that another thread has just started may hold it open for a moment.
+    held.unlock().unwrap();
     drop(held);
 
     // The true holder, but not the one that wrote the line.

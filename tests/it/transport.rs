@@ -114,7 +114,7 @@ pub fn shown(failed: &Failed) -> String {
 /// Waits until no task of any connection is left.
 pub async fn all_gone() {
     let metrics = tokio::runtime::Handle::current().metrics();
-    for _ in 0..500 {
+    for _ in 0..6000 {
         if metrics.num_alive_tasks() == 0 {
             return;
         }
@@ -291,11 +291,16 @@ fn a_server_with_fewer_sessions_is_waited_for() {
 
 /// How many of 6 commands at once ran beside each other at most.
 fn beside(room: &Room, channels: usize) -> usize {
+    // Where there may be two, the first waits for the second, so that how slow this machine is decides nothing.
+    let came = format!("[ $(ls -d ~/came.{channels}.* | wc -l) -ge {} ]", channels.min(2));
     wait(async {
         let fleet = Fleet::new(Options { channels, ..room.options() }).await.unwrap();
         let running = (0..6).map(|i| {
             let fleet = fleet.clone();
-            let script = format!("d=~/beside.{i}; mkdir $d; sleep 0.3; ls -d ~/beside.* | wc -l; sleep 0.3; rmdir $d");
+            let script = format!(
+                "d=~/beside.{i}; mkdir $d ~/came.{channels}.{i}; until {came}; do sleep 0.05; done; sleep 0.3; \
+                 ls -d ~/beside.* | wc -l; sleep 0.3; rmdir $d"
+            );
             async move { begun(sh(&fleet, &script).await).stdout }
         });
         let told = running.collect::<tokio::task::JoinSet<_>>().join_all().await;
@@ -371,7 +376,7 @@ fn text_of_the_login_shell_stands_around_and_changes_nothing() {
     std::fs::create_dir(&home).unwrap();
     std::fs::write(home.join(".bashrc"), "echo noise\nno-such-command-here\nif\n").unwrap();
     let config = sshd::admit(room.directory.path(), &["host"], &format!("SetEnv HOME={}", home.display()));
-    let Some(server) = Sshd::start_on(&room.program, &config, sshd::free_port()) else { return };
+    let server = Sshd::start(&room.program, &config);
     let room = Room { server, ..room };
     room.know("host.pub");
     room.config("");
@@ -389,7 +394,7 @@ pub struct Turns {
 
 impl Turns {
     /// How long one side must be silent to have finished.
-    const SILENCE: Duration = Duration::from_millis(100);
+    const SILENCE: Duration = Duration::from_millis(300);
 
     pub fn start(to: u16) -> Turns {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -494,11 +499,16 @@ fn a_cold_probe_costs_eight_round_trips_and_a_warm_one_two() {
     let turns = Turns::start(room.server.port);
     let key = sshd::public(&room.path("host.pub")).to_openssh().unwrap();
     std::fs::write(room.path("known_hosts"), format!("[127.0.0.1]:{} {key}\n", turns.port)).unwrap();
-    // A busy machine makes pauses that look like turns, and so adds some; nothing takes any away.
+    // A busy machine makes pauses that look like turns, and so adds some; nothing takes any away: the fewest are the truth.
     for (open_ahead, warm) in [(false, 2), (true, 1)] {
-        let seen: Vec<_> =
-            (0..3).map(|_| trips(&room, &turns, open_ahead)).take_while(|seen| *seen != (8, warm)).collect();
-        assert!(seen.len() < 3, "ahead: {open_ahead}: {seen:?}");
+        let mut seen: Vec<(usize, usize)> = Vec::new();
+        let fewest = |seen: &[(usize, usize)]| {
+            (seen.iter().map(|(cold, _)| *cold).min().unwrap(), seen.iter().map(|(_, warm)| *warm).min().unwrap())
+        };
+        while seen.is_empty() || seen.len() < 10 && fewest(&seen) != (8, warm) {
+            seen.push(trips(&room, &turns, open_ahead));
+        }
+        assert_eq!(fewest(&seen), (8, warm), "ahead: {open_ahead}: {seen:?}");
     }
 }
 

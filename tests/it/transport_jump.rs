@@ -173,10 +173,10 @@ fn a_hop_that_fails_says_so_for_the_host_behind_it() {
     std::fs::copy(hops.room.path("authorized_keys"), hops.room.path("inner.d/authorized_keys")).unwrap();
 
     // Nobody listens behind it.
+    let (_kept, port) = sshd::closed_port();
     hops.room.config(&format!(
         "Host web-1\n  HostName 127.0.0.1\n  Port {}\n  ProxyJump outer\nHost outer\n  HostName 127.0.0.1\n  Port {}\n",
-        sshd::free_port(),
-        hops.outer.port
+        port, hops.outer.port
     ));
     let failed = hops.ask("web-1").unwrap_err();
     assert!(matches!(&failed, Failed::Unreached(at) if matches!(at.why, Unreached::NotPassedOn { .. })), "{failed:?}");
@@ -195,10 +195,7 @@ fn a_hop_that_fails_says_so_for_the_host_behind_it() {
     assert!(told.contains("not allowed") && told.contains("AllowTcpForwarding"), "{told}");
 
     // It is not there: all hosts behind it get the one failure.
-    hops.room.config(&format!(
-        "Host web-*\n  ProxyJump gone\nHost gone\n  HostName 127.0.0.1\n  Port {}\n",
-        sshd::free_port()
-    ));
+    hops.room.config(&format!("Host web-*\n  ProxyJump gone\nHost gone\n  HostName 127.0.0.1\n  Port {}\n", port));
     let failed = hops.ask("web-2").unwrap_err();
     assert!(shown(&failed).contains("host `gone`") && shown(&failed).contains("on the way to `web-2`"));
     assert!(failed.to_string().contains("jump host `gone`"), "{failed}");

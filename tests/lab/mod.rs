@@ -244,7 +244,7 @@ impl Lab {
     /// The real ssh as another user.
     pub fn ssh_as(&self, user: &str, host: &Machine, command: &str) -> Command {
         let mut ssh = self.command("ssh");
-        ssh.args(["-F", "none", "-T", "-n", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]);
+        ssh.args(["-F", "none", "-T", "-n", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]);
         ssh.args([
             "-o",
             "UserKnownHostsFile=/etc/ssh/lab_hosts",

@@ -113,7 +113,6 @@ pub fn parse(output: &[u8]) -> Option<Crontabs> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
     use std::process::Command;
 
     use super::*;
@@ -121,8 +120,11 @@ mod tests {
     fn ask(dir: &std::path::Path, crontab: &str, backup: Option<&str>) -> Vec<u8> {
         let bin = dir.join("bin");
         std::fs::create_dir_all(&bin).unwrap();
-        std::fs::write(bin.join("crontab"), format!("#!/bin/sh\n{crontab}\n")).unwrap();
-        std::fs::set_permissions(bin.join("crontab"), PermissionsExt::from_mode(0o755)).unwrap();
+        // Written by a process of its own: a program that another thread's child holds open for writing cannot be run.
+        let text = format!("#!/bin/sh\n{crontab}\n");
+        let write = "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"";
+        let written = Command::new("sh").args(["-c", write]).arg(bin.join("crontab")).arg(text).status().unwrap();
+        assert!(written.success());
         let script = script("~/h o", backup).unwrap();
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
         let output = Command::new("sh").args(["-c", &script]).env("HOME", dir).env("PATH", path).output().unwrap();
