@@ -110,7 +110,7 @@ pub fn judge(repo: &Repo<'_>, seen: &Seen<'_>, graph: &Graph<'_>, closing: &Clos
     if !issue.open {
         return no(Reason::Closed);
     }
-    if seen.taken.contains(&task(repo.name, issue.number)) {
+    if seen.is_taken(|| task(repo.name, issue.number)) {
         return no(Reason::Taken);
     }
     if let Some(number) = closing.get(&issue.number) {

@@ -87,12 +87,20 @@ pub struct Seen<'a> {
     /// What is known of what issues depend on. Open issues and pulls of the repo itself need not be here.
     pub facts: BTreeMap<&'a Ref, Fact>,
     /// The tasks that have a claim, or a run that lives, is unknown or is quarantined.
-    pub taken: &'a BTreeSet<String>,
+    pub taken: &'a BTreeSet<&'a str>,
     /// As of when every run that there may be is known with its task: all hosts answered, and no agent of the repo runs of
     /// which nobody knows what it is about. Otherwise nothing is orphaned, nor is what was begun after that.
     pub runs_as_of: Option<Timestamp>,
     /// By issue, the pull that we merged for it since it was last labelled or assigned.
     pub merged: BTreeMap<u64, u64>,
+}
+
+impl Seen<'_> {
+    /// Whether somebody works on this task of the repo, or may. Most repos have none that is worked on, and then nobody
+    /// needs its name.
+    fn is_taken(&self, task: impl FnOnce() -> String) -> bool {
+        !self.taken.is_empty() && self.taken.contains(task().as_str())
+    }
 }
 
 /// An issue, as far as it matters.

@@ -132,7 +132,7 @@ pub fn judge(repo: &Repo<'_>, seen: &Seen<'_>, pull: &Pull, now: Timestamp) -> V
     let here = |review: &&&Review| review.commit == pull.head;
     let by = |says: Says| opinions.iter().filter(move |review| review.says == says);
     let names = |all: Vec<&&Review>| all.iter().map(|review| review.author.clone()).collect::<Vec<_>>();
-    let fixes = |fix: Fix| match tasks(repo, pull).into_iter().find(|task| seen.taken.contains(task)) {
+    let fixes = |fix: Fix| match tasks(repo, pull).into_iter().find(|task| seen.is_taken(|| task.clone())) {
         Some(task) => waits(Why::Taken(task)),
         None => Verdict::NeedsFixes(fix),
     };
@@ -189,9 +189,9 @@ fn unapproved(repo: &Repo<'_>, seen: &Seen<'_>, pull: &Pull, reviews: &[Review],
     if reviews.iter().filter(said).any(own) {
         return Verdict::Waiting(Why::Approvals(approvals.0, approvals.1));
     }
-    let review = review_task(repo.name, pull.number, &pull.head);
-    if seen.taken.contains(&review) {
-        return Verdict::Waiting(Why::Taken(review));
+    let review = || review_task(repo.name, pull.number, &pull.head);
+    if seen.is_taken(review) {
+        return Verdict::Waiting(Why::Taken(review()));
     }
     Verdict::NeedsReview
 }

@@ -216,11 +216,12 @@ impl Case {
         let mut graph = Graph::default();
         issues.iter().for_each(|issue| graph.add(repo.slug, issue.number, &issue.depends));
         elsewhere.iter().for_each(|(slug, number, on)| graph.add(slug, **number, on));
+        let taken: BTreeSet<&str> = taken.iter().map(String::as_str).collect();
         let seen = Seen {
             issues,
             pulls: pulls.iter().collect(),
             facts: facts.iter().map(|(one, fact)| (one, *fact)).collect(),
-            taken,
+            taken: &taken,
             runs_as_of: *runs_as_of,
             merged: merged.clone(),
         };

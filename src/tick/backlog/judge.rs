@@ -99,6 +99,11 @@ pub fn judge(all: &[Known<'_>], runs: &Runs, wake: &Wake, now: Timestamp) -> BTr
         }
         books.insert(repo.slug.to_lowercase(), *book);
     }
+    let (mut taken, none): (BTreeMap<&str, BTreeSet<&str>>, _) = (BTreeMap::new(), BTreeSet::new());
+    for task in &runs.taken {
+        let repo = task.split(['#', '!']).next().unwrap_or_default();
+        taken.entry(repo).or_default().insert(task);
+    }
     let one = |Known { repo, book }: &Known<'_>| {
         let (graph, books) = forges.get(forge_url(repo))?;
         let settled = book.settled.as_ref().filter(|_| book.seen.is_some())?;
@@ -107,7 +112,7 @@ pub fn judge(all: &[Known<'_>], runs: &Runs, wake: &Wake, now: Timestamp) -> BTr
             issues: &book.issues,
             pulls: book.pulls.iter().map(|known| &known.pull).collect(),
             facts: facts.collect(),
-            taken: &runs.taken,
+            taken: taken.get(repo.name.as_str()).unwrap_or(&none),
             runs_as_of: runs.known.get(&repo.name).copied(),
             merged: book.merged.iter().map(|(number, (pull, _))| (*number, *pull)).collect(),
         };
