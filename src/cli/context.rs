@@ -188,14 +188,18 @@ impl Context {
     /// The numbers, agents and repos of the inventory, or the defaults where it cannot be read: only for who explains, not
     /// for who decides.
     pub fn numbers(&self) -> (Policy, Model, Vec<repos::Repo>) {
-        let inventory = self.find().ok().and_then(|location| Inventory::load(location, &mut Diagnostics::default()));
-        match inventory {
+        match self.readable() {
             Some(Inventory { settings, repos, .. }) => {
                 let model = Model::of(&settings, &repos);
                 (settings.policy, model, repos.repos)
             }
             None => (Policy::default(), Model::of(&Settings::default(), &repos::Repos::default()), Vec::new()),
         }
+    }
+
+    /// The inventory, if it can be read, for who can do without: nothing is told.
+    pub fn readable(&self) -> Option<Inventory> {
+        self.find().ok().and_then(|location| Inventory::load(location, &mut Diagnostics::default()))
     }
 
     /// The directory that holds every fleet's state.

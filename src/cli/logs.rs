@@ -14,13 +14,14 @@ use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::inventory::units::Span;
 use crate::journal::{Chunk, Journal, Which};
-use crate::remote::logs::{Book, Cursor};
+use crate::remote::logs::{Book, Cursor, Mask, Veil, Veiled};
 use crate::remote::sample::Sample;
 use crate::render::Ui;
 use crate::render::logs::{Logs as Shown, Part};
 use crate::ssh::each;
 use crate::tick::follow::{Heard, Masks, Source, Wish, follow};
 use crate::tick::logs::Logs;
+use crate::tick::secrets::Secrets;
 
 /// Shows what runs wrote: of one run as it is, of all line by line; `-f` goes on as it comes
 ///
@@ -95,7 +96,12 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     let (token, agent, repo) = (args.token.clone(), args.agent.clone(), args.repo.clone());
     let which = Which { token, hosts: names.clone(), agent, repo, since };
     let hosts = names.iter().flatten().map(String::as_str);
-    let mut showing = Showing { args, ui: &context.ui, shown: Shown::new(args.token.is_some(), hosts), any: false };
+    // Those of today: what is kept may be older than a secret that it holds.
+    let readable = if inventory.is_none() { context.readable() } else { None };
+    let secrets = inventory.as_ref().or(readable.as_ref());
+    let secrets = secrets.map(|inventory| Secrets::of(inventory, context.access(inventory).commands));
+    let shown = Shown::new(args.token.is_some(), hosts);
+    let mut showing = Showing { args, ui: &context.ui, shown, any: false, secrets, mask: None };
     let books = showing.kept(&state, &which)?;
     let exit = match inventory.filter(|_| !args.offline) {
         Some(inventory) if !showing.closed() => {
@@ -133,21 +139,45 @@ struct Showing<'a> {
     shown: Shown,
     /// Something of what was asked for is there.
     any: bool,
+    /// What is hidden; nothing more than when it was fetched where there is no inventory.
+    secrets: Option<Secrets>,
+    /// The same, once it was read.
+    mask: Option<Mask>,
 }
 
 impl Showing<'_> {
     /// Shows what is kept here; gives how far it goes.
     fn kept(&mut self, state: &Path, which: &Which) -> Result<HashMap<String, Book>> {
         let Some(journal) = Journal::open_to_read(state)? else { return Ok(HashMap::new()) };
+        let mask = std::cell::OnceCell::new();
+        let mut veil = None;
+        let mut last = Timestamp::UNIX_EPOCH;
+        let (secrets, ui) = (self.secrets.take(), self.ui);
         let each = |chunk: Chunk| {
-            let Chunk { host, log, offset, at, bytes } = &chunk;
-            self.show(Part { host, log, offset: *offset, at: *at, bytes })
+            let Chunk { host, log, offset, at, bytes } = chunk;
+            last = at;
+            let mask = mask.get_or_init(|| read(secrets.as_ref(), ui));
+            let parts = veil.get_or_insert_with(|| Veil::new(mask)).take(&host, log, offset, bytes);
+            match parts.iter().any(|part| self.show_veiled(&host, part, at).is_break()) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
         };
         let books = journal.logs(which, each)?;
+        for (host, part) in veil.map(Veil::finish).into_iter().flatten() {
+            if self.show_veiled(&host, &part, last).is_break() {
+                break;
+            }
+        }
+        self.mask = mask.into_inner();
         if which.since.is_none() {
             self.shown.tell_missing(self.ui);
         }
         Ok(books)
+    }
+
+    fn show_veiled(&mut self, host: &str, part: &Veiled, at: Timestamp) -> ControlFlow<()> {
+        self.show(Part { host, log: &part.cursor, offset: part.offset, at, bytes: &part.bytes })
     }
 
     /// Shows bytes that were asked for; breaks when nobody reads any more.
@@ -210,6 +240,9 @@ impl Showing<'_> {
         let fleet = context.fleet(&inventory.settings).await?;
         let (send, mut receive) = unbounded_channel();
         let (shared, masks) = (fleet.clone(), Masks::default());
+        if let Some(mask) = self.mask.take() {
+            let _ = masks.set(mask);
+        }
         // Who follows needs all hosts at once.
         let forks = if self.args.follow { count } else { self.args.forks.into() };
         let tasks = each(sources, forks, move |source: Source| {
@@ -261,6 +294,17 @@ impl Showing<'_> {
         Error::failed(format!("there is no log of a run `{token}`: {why}"))
             .help("`factory logs` shows the logs of all runs")
     }
+}
+
+/// Reads what is hidden, and tells of what cannot be.
+fn read(secrets: Option<&Secrets>, ui: &Ui) -> Mask {
+    let Some(secrets) = secrets else {
+        ui.warn("the inventory cannot be read: only what was a secret when it was fetched is hidden");
+        return Mask::default();
+    };
+    let (mask, problems) = secrets.read();
+    problems.iter().for_each(|unread| ui.warn(&unread.to_string()));
+    mask
 }
 
 /// The hosts that have had the run, as far as is known here.

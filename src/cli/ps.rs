@@ -97,19 +97,28 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     Ok(if shown.unknown.is_empty() { Exit::Ok } else { Exit::Unreachable })
 }
 
-/// Hides the inventory's secrets in what runs have said; they are read only where one has said something.
+/// Hides the inventory's secrets in what runs have said; they are read only where one has said something. Nothing is shown
+/// of what could hold one that cannot be read.
 async fn hide_secrets(samples: &mut [Sample], inventory: &Inventory, context: &Context) {
     let said = |sample: &Sample| sample.runs.iter().flatten().any(|run| run.last.is_some());
     if !samples.iter().any(said) {
         return;
     }
-    let (mask, _) = Secrets::of(inventory, context.access(inventory).commands).mask().await;
-    for last in
-        samples.iter_mut().flat_map(|sample| sample.runs.iter_mut().flatten()).filter_map(|run| run.last.as_mut())
-    {
-        let mut bytes = std::mem::take(last).into_bytes();
-        mask.hide(&mut bytes, false);
-        *last = String::from_utf8_lossy(&bytes).into_owned();
+    let (mask, problems) = Secrets::of(inventory, context.access(inventory).commands).mask().await;
+    for unread in problems {
+        context.ui.warn(&match unread.repos {
+            Some(repos) => {
+                format!("LAST is not shown of repo {repos}: a secret in it could not be hidden: {}", unread.why)
+            }
+            None => format!("a secret could not be hidden in LAST: {}", unread.why),
+        });
+    }
+    for run in samples.iter_mut().flat_map(|sample| sample.runs.iter_mut().flatten()) {
+        run.last = run.last.take().filter(|_| mask.covers(run.repo.as_deref())).map(|last| {
+            let mut bytes = last.into_bytes();
+            mask.hide(&mut bytes, false);
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
     }
 }
 

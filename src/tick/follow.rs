@@ -200,15 +200,20 @@ async fn take(
     } else {
         let read = || async {
             let (mask, problems) = wish.logs.secrets.mask().await;
-            problems.into_iter().for_each(|problem| _ = tell.send(Heard::Unhidden(problem)));
+            problems.iter().for_each(|unread| _ = tell.send(Heard::Unhidden(unread.to_string())));
             mask
         };
         masks.get_or_init(read).await
     };
+    let run_of = run.as_ref().and_then(Option::as_ref);
+    let withheld = fetched.bytes() > 0 && run_of.is_some_and(|run| !mask.covers(run.repo.as_deref()));
     let pieces = source.book.take(fetched, &wish.logs.files, &runs, mask, Timestamp::now());
     let moved = pieces.iter().any(|piece| !piece.bytes.is_empty());
     if moved {
         let _ = tell.send(Heard::New(name.clone(), pieces));
+    }
+    if withheld {
+        return give_up("what the run writes stays there while a secret of its repo cannot be read and hidden");
     }
     if behind && moved {
         return Some(Heard::New(name, Vec::new()));

@@ -114,7 +114,7 @@ impl Incoming {
     }
 
     /// What is new, secrets hidden, and what there is to tell of it, unless that was told lately. Secrets are read only
-    /// when there are bytes in which they could be.
+    /// when there are bytes in which they could be; what could hold one that cannot be read stays on its host.
     pub(super) async fn news(mut self, journal: &Journal) -> (Vec<News>, Vec<Event>) {
         let (mask, problems) = match self.bytes {
             0 => Default::default(),
@@ -123,7 +123,7 @@ impl Incoming {
         let now = Timestamp::now();
         let event =
             |host: Option<String>, message| Event { at: now, host, what: "logs".to_owned(), severity: 1, message };
-        let mut events: Vec<Event> = problems.into_iter().map(|problem| event(None, problem)).collect();
+        let mut events: Vec<Event> = problems.iter().map(|unread| event(None, unread.to_string())).collect();
         let mut news = Vec::new();
         for (host, at, fetched, runs) in self.held {
             if fetched.terminal {

@@ -353,6 +353,8 @@ put_in_place() {
       return
     }
     editors
+    # Whoever came behind this look is seen by none, and a look may take long.
+    clock
     [ "$busy" ] || [ "$at_it" != "$forgotten" ] || [ $((now - looked)) -ge "$brisk" ] || break
     [ $((now - tried)) -lt 100 ] || brisk=100
     [ $((now - tried)) -lt 200 ] || {

@@ -119,7 +119,7 @@ impl Book {
     }
 
     /// Takes in an answer to [`Book::question`] with the same `files`; `runs` is how the runs were just before it. Gives
-    /// what is new: each byte once, those of one log in their order.
+    /// what is new: each byte once, those of one log in their order; nothing of a log that `mask` does not cover.
     pub fn take(
         &mut self,
         fetched: Fetched,
@@ -184,7 +184,8 @@ impl Book {
             generations.push(Cursor { token, stream, agent, repo, ..Cursor::default() });
         }
         let Some(cursor) = generations.last_mut() else { return false };
-        if offset == cursor.next && !bytes.is_empty() {
+        // What cannot be hidden yet stays on the host, to be fetched again.
+        if offset == cursor.next && !bytes.is_empty() && mask.covers(cursor.repo.as_deref()) {
             let more = !over || offset + (bytes.len() as u64) < size;
             mask.hide(&mut bytes, more);
             cursor.next += bytes.len() as u64;
@@ -195,7 +196,7 @@ impl Book {
         cursor.next >= size
     }
 
-    /// Gives nothing when it does not fit to what is there: nothing that follows does then.
+    /// Gives nothing when it does not fit to what is there, or cannot be hidden yet: nothing that follows does then.
     fn take_file(
         &mut self,
         part: FilePart,
@@ -205,6 +206,9 @@ impl Book {
         now: Timestamp,
         pieces: &mut Vec<Piece>,
     ) -> Option<()> {
+        if !mask.covers(Some(&file.repo)) {
+            return None;
+        }
         let FilePart { id, inode, offset, size, head, how, mut bytes } = part;
         let generations = self.logs.entry((String::new(), file.path.clone())).or_default();
         if how == How::On {

@@ -1,5 +1,7 @@
 //! Known secrets in logs: each is hidden before anything is kept or shown.
 
+use std::collections::BTreeSet;
+
 use secrecy::{ExposeSecret, SecretString};
 
 /// The longest secret that is known, in bytes: what `inventory::secret` reads at most.
@@ -12,13 +14,29 @@ const SHORTEST: usize = 4;
 #[derive(Debug, Default)]
 pub struct Mask {
     secrets: Vec<SecretString>,
+    /// The repos of which a secret is not known.
+    unread: BTreeSet<String>,
 }
 
 impl Mask {
     /// One that hides these.
     pub fn new(secrets: impl IntoIterator<Item = SecretString>) -> Mask {
         let fits = |secret: &SecretString| (SHORTEST..=LONGEST).contains(&secret.expose_secret().len());
-        Mask { secrets: secrets.into_iter().filter(fits).collect() }
+        Mask { secrets: secrets.into_iter().filter(fits).collect(), unread: BTreeSet::new() }
+    }
+
+    /// The same, where a secret of each of these repos could not be read.
+    pub fn without(self, unread: BTreeSet<String>) -> Mask {
+        Mask { unread, ..self }
+    }
+
+    /// Whether all secrets are known that what works for `repo` could write. What works for all repos (`*`), or nobody
+    /// knows for which, could write those of any.
+    pub fn covers(&self, repo: Option<&str>) -> bool {
+        match repo {
+            Some(repo) if repo != "*" => !self.unread.contains(repo),
+            _ => self.unread.is_empty(),
+        }
     }
 
     /// Hides every secret in `bytes`. With `more` to come, what may be the beginning of a secret is cut off their end, to

@@ -8,6 +8,7 @@
 mod book;
 mod fetched;
 mod mask;
+mod veil;
 
 use crate::error::{Error, Result};
 
@@ -16,6 +17,7 @@ pub use book::{Book, Cursor, External, Piece, is_over};
 pub(super) use fetched::Raw;
 pub use fetched::{Fetched, FilePart, How, RunPart, Stream};
 pub use mask::{LONGEST, Mask};
+pub use veil::{Veil, Veiled};
 
 /// The functions that look at logs, for the probe.
 pub(super) const SOURCE: &str = include_str!("logs.sh");
