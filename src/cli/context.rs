@@ -226,6 +226,7 @@ impl Context {
             per_sshd: ssh.logins as usize,
             retries: ssh.retries,
             channels: ssh.channels as usize,
+            max_command: usize::try_from(ssh.max_command.0).unwrap_or(usize::MAX),
             ask_passphrase: self.ui.can_ask().then(|| Arc::new(ask) as Ask),
             ..Options::default()
         })

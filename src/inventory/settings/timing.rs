@@ -168,7 +168,7 @@ pub struct Ssh {
     pub refused: Span,
     /// ... doubling up to this.
     pub refused_max: Span,
-    /// The longest command that is sent; more goes by stdin.
+    /// The longest command that is sent, its input not counted; a longer one is refused before it is sent.
     pub max_command: Bytes,
     /// How much of one run's log is fetched at a tick, at least 128KiB ...
     pub log_run: Bytes,
