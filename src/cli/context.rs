@@ -323,6 +323,7 @@ pub(super) fn targets(inventory: &Inventory, hosts: &[&Host]) -> Vec<Target> {
                 matches: inventory.matches(),
                 means: means.clone(),
                 crons: crons.clone(),
+                critical: inventory.settings.policy.critical.0,
                 ..Request::default()
             },
             barred: None,
