@@ -139,6 +139,14 @@ impl Ladder {
 
     /// Takes up the lines of the ladder's that the host shows and nobody here knows of.
     fn adopt(
+    /// No sample came, and no other host answered either: nothing moves, and the time until the next one earns nothing. None
+    /// where there is nothing to forget.
+    pub fn unseen(&self, known: Option<&Standing>) -> Option<Standing> {
+        let mut standing = known?.clone();
+        standing.unseen();
+        (Some(&standing) != known).then_some(standing)
+    }
+
         &self,
         standing: &mut Standing,
         sample: &Sample,

@@ -95,6 +95,13 @@ impl Standing {
         }
     }
 
+    /// There was no sample, and nobody knows whether that was the host's fault: it is no miss, but proves nothing either.
+    pub fn unseen(&mut self) {
+        if let Some(rung) = &mut self.rung {
+            rung.unseen();
+        }
+    }
+
     /// A host shows a line of the ladder's of which nothing is known here: whoever wrote it had a reason, and did not live
     /// to record it. Gives whether that is new. A host is never taken to be in survival from a file.
     pub fn adopt(&mut self, class: Class, since: Timestamp, why: &str) -> bool {
