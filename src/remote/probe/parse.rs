@@ -43,6 +43,8 @@ pub struct Report {
     pub disks: Option<Vec<Disk>>,
     /// Process ids.
     pub pids: Option<Pids>,
+    /// The user as whom the probe ran.
+    pub uid: Option<u32>,
     /// Runs per agent.
     pub running: Option<BTreeMap<String, u64>>,
     /// The processes that these were counted by.
@@ -91,13 +93,13 @@ fn saw(line: &str) -> String {
 /// Without `begin` or without `end` nothing in it is believed, nor when a line between is not `key value`: a line that
 /// was broken in two could else pass for a smaller number.
 pub fn parse(output: &[u8]) -> Result<Report, Garbled> {
-    let Some(Spoken { text, raw, terminal }) = Spoken::of(output) else {
-        let text = String::from_utf8_lossy(output);
     Request::default().report(output)
 }
 
 /// The same; a run whose `critical` file is younger than `critical` asks not to be stopped.
 pub(super) fn read(output: &[u8], critical: Duration) -> Result<Report, Garbled> {
+    let Some(Spoken { text, raw, terminal }) = Spoken::of(output) else {
+        let text = String::from_utf8_lossy(output);
         let first = text.split('\n').map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
         return Err(Garbled::NoBegin(printable(first, 120)));
     };
@@ -214,6 +216,7 @@ impl<'a> Answer<'a> {
             cpu_ticks: self.one("stat").and_then(ticks),
             disks: self.disks(),
             pids: some(pids),
+            uid: self.one("uid").and_then(number).and_then(|uid| u32::try_from(uid).ok()),
             matched: counted.and_then(|counted| matched(self, counted, booted)),
             running,
             home: self.one("home").map(Into::into),
