@@ -265,7 +265,7 @@ pub struct Run {
     /// Processor time that these have used, in milliseconds, those included that have ended and were waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_ms: Option<u64>,
-    /// Its `critical` file is under 5 minutes old: it asks not to be stopped now.
+    /// Its `critical` file is younger than `policy.critical`: it asks not to be stopped now. False where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critical: Option<bool>,
     /// Whether it was told to stop, and by whom.
