@@ -231,6 +231,7 @@ impl Context {
             per_sshd: ssh.logins as usize,
             retries: ssh.retries,
             channels: ssh.channels as usize,
+            max_command: usize::try_from(ssh.max_command.0).unwrap_or(usize::MAX),
             ask_passphrase: self.ui.can_ask().then(|| Arc::new(ask) as Ask),
             ..Options::default()
         })
@@ -347,6 +348,7 @@ pub(super) fn targets(inventory: &Inventory, hosts: &[&Host]) -> Vec<Target> {
                 matches: inventory.matches(),
                 means: means.clone(),
                 crons: crons.clone(),
+                critical: inventory.settings.policy.critical.0,
                 ..Request::default()
             },
             barred: None,

@@ -21,8 +21,8 @@ Examples:
   factory stop pid:4711:8899123 --host vps-1    an agent that factory did not start
 
 `factory ps` shows the tokens. The whole session and tree of a run is stopped, also what called itself another session
-or ignores TERM. While its file `critical` is fresh, TERM waits: five minutes at most after the agent last touched it,
-unless `--now`. A run that has not begun is cancelled. A process with a terminal is somebody's: it is never touched.
+or ignores TERM. While its file `critical` is fresh, TERM waits: five minutes (`policy: {critical}`) at most after the
+agent last touched it, unless `--now`. A run that has not begun is cancelled. A process with a terminal is somebody's: it is never touched.
 
 Waits until nothing of the run lives, but for `--drain` and `--no-wait`. Ends with 0 when it is gone or, without
 waiting, was told; with 1 when something of it still lives; with 4 when its host was not reached.")]

@@ -51,6 +51,11 @@ impl Roster {
         self.known(agent, repo).map_or(0, |agent| agent.needs.memory.0)
     }
 
+    /// The agents of which there are such texts.
+    pub fn matched(&self) -> impl Iterator<Item = &str> {
+        self.agents.values().filter(|agent| agent.match_text.is_some()).map(|agent| agent.name.as_str())
+    }
+
     /// The text by which runs of an agent are found that we did not start.
     pub fn match_text(&self, agent: &str) -> Option<&str> {
         self.agents.get(agent)?.match_text.as_deref()

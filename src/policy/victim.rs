@@ -33,8 +33,8 @@ pub struct Running {
     pub reserved: u64,
     /// When it began.
     pub started: Option<Timestamp>,
-    /// It asks not to be stopped now.
-    pub critical: bool,
+    /// It asks not to be stopped now; none where its host does not say.
+    pub critical: Option<bool>,
 }
 
 impl Running {
@@ -45,7 +45,7 @@ impl Running {
 }
 
 /// Every agent that a sample shows to live: runs of ours that are not over, or left something behind, and those that were
-/// found.
+/// found, but for another user's, which our login may not stop.
 pub fn running(sample: &Sample, roster: &Roster) -> Vec<Running> {
     let runs = sample.runs.iter().flatten().filter(|run| !run.over() && run.state != "CREATED");
     let own = runs.map(|run| {
@@ -59,10 +59,11 @@ pub fn running(sample: &Sample, roster: &Roster) -> Vec<Running> {
             rss: run.rss,
             reserved: roster.memory(agent, repo),
             started: run.started,
-            critical: run.critical == Some(true),
+            critical: run.critical,
         }
     });
-    let matched = sample.matched.iter().flatten().map(|one| Running {
+    let ours = sample.matched.iter().flatten().filter(|one| sample.uid.is_none_or(|uid| uid == one.uid));
+    let matched = ours.map(|one| Running {
         token: one.token(),
         what: roster.match_text(&one.agent).map(|text| Stopped::Process {
             pid: one.pid,
@@ -75,29 +76,51 @@ pub fn running(sample: &Sample, roster: &Roster) -> Vec<Running> {
         rss: Some(one.rss),
         reserved: roster.memory(&one.agent, "*"),
         started: one.started,
-        critical: false,
+        critical: Some(false),
     });
     own.chain(matched).collect()
 }
 
 /// How many agents of a class run. Of those that were found a sample counts more than it tells of; one that has outlived
-/// KILL for long does not count any more.
+/// KILL for long does not count any more ([`Standing::outlived`]). Where nobody could count those
+/// that were looked for, there may be one.
 pub fn count(sample: &Sample, roster: &Roster, class: Class, standing: &Standing, kill: (Duration, Duration)) -> u32 {
     let of = running(sample, roster);
-    let counted = of.iter().filter(|one| one.class == class && !standing.outlived(&one.token, kill.0, kill.1)).count();
+    let stays = |one: &Running| postponed(one) || !standing.outlived(&one.token, kill.0, kill.1);
+    let counted = of.iter().filter(|one| one.class == class && stays(one)).count();
     let all: u64 =
         sample.running.iter().flatten().filter(|(agent, _)| roster.class(agent, "*") == class).map(|(_, n)| n).sum();
     let told = sample.matched.iter().flatten().filter(|one| roster.class(&one.agent, "*") == class).count();
     let more = all.saturating_sub(told as u64);
-    u32::try_from((counted as u64).saturating_add(more)).unwrap_or(u32::MAX)
+    let least = u64::from(!is_counted(sample, roster, class));
+    u32::try_from((counted as u64).saturating_add(more).max(least)).unwrap_or(u32::MAX)
 }
 
-/// The agent of a class that is to stop: not critical, the furthest above what is kept for it, the youngest. None where
-/// each one left was told already, or is critical.
+/// Whether a sample says how many agents of a class run that we did not start: a host under load may fail to count them.
+pub fn is_counted(sample: &Sample, roster: &Roster, class: Class) -> bool {
+    let known = |agent: &str| {
+        sample.matched.is_some() && sample.running.as_ref().is_some_and(|running| running.contains_key(agent))
+    };
+    roster.matched().all(|agent| roster.class(agent, "*") != class || known(agent))
+}
+
+/// Whether the end of an agent that was told to stop may still be put off: it asks for time, or nobody knows.
+pub fn postponed(one: &Running) -> bool {
+    one.critical != Some(false)
+}
+
+/// The agent of a class that is to stop: not critical, the one least often refused by its host, of these the furthest
+/// above what is kept for it, the youngest. None where each one left was told already, or is critical.
 pub fn victim(sample: &Sample, roster: &Roster, class: Class, standing: &Standing) -> Option<Running> {
     let may = |one: &Running| {
-        one.class == class && !one.critical && one.what.is_some() && !standing.told.contains_key(&one.token)
+        one.class == class
+            && one.critical != Some(true)
+            && one.what.is_some()
+            && !standing.told.contains_key(&one.token)
     };
     let candidates = running(sample, roster).into_iter().filter(may);
-    candidates.max_by_key(|one| (one.over(), one.started, Reverse(one.token.clone())))
+    candidates.max_by_key(|one| {
+        let refused = standing.refused.get(&one.token).map_or(0, |refused| refused.times);
+        (Reverse(refused), one.over(), one.started, Reverse(one.token.clone()))
+    })
 }

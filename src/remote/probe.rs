@@ -10,10 +10,12 @@ mod runs;
 pub use parse::{Garbled, Report, parse};
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use super::crontab::Mark;
 use super::logs::{self, Question};
-use crate::error::{Error, Result};
+use crate::error::{self, Error};
+use crate::inventory::policy::Policy;
 
 /// The function that is the program. Under dash, bash and BusyBox sh alike; it needs no installed tool of ours, writes
 /// nothing and takes no lock that could disturb another reader.
@@ -76,6 +78,9 @@ pub struct Request {
     pub crons: Vec<Mark>,
     /// What to send of logs, for who keeps them.
     pub logs: Option<Question>,
+    /// A run whose `critical` file is younger asks not to be stopped now: `policy.critical`. It counts when the answer is
+    /// read.
+    pub critical: Duration,
 }
 
 /// How one agent is told to hold still, beside the halt files in the home.
@@ -102,18 +107,27 @@ impl Default for Request {
             since: None,
             crons: Vec::new(),
             logs: None,
+            critical: Policy::default().critical.0,
         }
     }
 }
 
 impl Request {
+    /// Reads the whole standard output of the program.
+    ///
+    /// # Errors
+    /// As [`parse`].
+    pub fn report(&self, output: &[u8]) -> Result<Report, Garbled> {
+        parse::read(output, self.critical)
+    }
+
     /// The program that asks this. It is called on its last line, all of which is one command: a cut copy is a syntax
     /// error, never half a probe.
     ///
     /// # Errors
     /// A path or text that holds a newline or a NUL could not be told apart there; a relative path, an empty text and an
     /// agent's name with other characters than a name has mean nothing there.
-    pub fn program(&self) -> Result<Program> {
+    pub fn program(&self) -> error::Result<Program> {
         let body = if self.logs.is_some() { &WITH_LOGS } else { &BODY };
         Ok(program(body, "probe", &self.question()?))
     }
@@ -124,7 +138,7 @@ impl Request {
     }
 
     /// What the program reads.
-    fn question(&self) -> Result<String> {
+    fn question(&self) -> error::Result<String> {
         let mut lines = vec![format!("home {}", self.home)];
         lines.extend(self.disks.iter().map(|path| format!("disk {path}")));
         lines.extend(self.matches.iter().map(|(agent, text)| format!("match {agent} {text}")));
@@ -171,7 +185,7 @@ pub(super) fn program(body: &str, function: &str, question: &str) -> Program {
     Program { script: program(&[" \"$(printf '", &octal, "')\""]), stdin: Vec::new() }
 }
 
-pub(super) fn check_lines(lines: &[String]) -> Result<()> {
+pub(super) fn check_lines(lines: &[String]) -> error::Result<()> {
     let Some(bad) = lines.iter().find(|line| line.contains(['\n', '\0'])) else { return Ok(()) };
     let what = bad.split(' ').next().unwrap_or_default();
     Err(Error::inventory(format!("a `{what}` for the probe holds a line break or a NUL: {bad:?}"))
@@ -179,7 +193,7 @@ pub(super) fn check_lines(lines: &[String]) -> Result<()> {
 }
 
 /// A path that means something on a host, wherever a command stands there.
-pub(super) fn check_path(path: &str) -> Result<()> {
+pub(super) fn check_path(path: &str) -> error::Result<()> {
     if path.starts_with('/') || path == "~" || path.starts_with("~/") {
         return Ok(());
     }

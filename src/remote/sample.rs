@@ -14,6 +14,9 @@ use super::probe::Report;
 #[cfg(test)]
 mod tests;
 
+/// How the token of a [`Matched`] begins.
+pub const PROCESS: &str = "pid:";
+
 /// One look at one host, or the reason why there is none ([`Sample::missing`]).
 ///
 /// The JSON has `"v":1,"kind":"sample"` and the keys below in this order. Extra keys in the input are ignored, so that
@@ -70,6 +73,9 @@ pub struct Sample {
     /// Process ids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pids: Option<Pids>,
+    /// The user, by number, as whom the host was asked: whose processes it may stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
     /// Runs per agent, found by the agent's `match` text in command lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<BTreeMap<String, u64>>,
@@ -259,7 +265,7 @@ pub struct Run {
     /// Processor time that these have used, in milliseconds, those included that have ended and were waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_ms: Option<u64>,
-    /// Its `critical` file is under 5 minutes old: it asks not to be stopped now.
+    /// Its `critical` file is younger than `policy.critical`: it asks not to be stopped now. False where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub critical: Option<bool>,
     /// Whether it was told to stop, and by whom.
@@ -328,7 +334,7 @@ impl Run {
 impl Matched {
     /// `pid:PID:START`, by which it is stopped.
     pub fn token(&self) -> String {
-        format!("pid:{}:{}", self.pid, self.start)
+        format!("{PROCESS}{}:{}", self.pid, self.start)
     }
 }
 
@@ -373,6 +379,7 @@ impl Sample {
             cpu_ticks: report.cpu_ticks,
             disks: report.disks,
             pids: report.pids,
+            uid: report.uid,
             running: report.running,
             matched: report.matched,
             host_id: report.host_id,
@@ -404,6 +411,7 @@ impl Sample {
             cpu_ticks: None,
             disks: None,
             pids: None,
+            uid: None,
             running: None,
             matched: None,
             host_id: None,

@@ -17,7 +17,7 @@ pub struct Command<'a> {
     pub max_output: usize,
 }
 
-/// The longest command that is sent, in bytes, with its quotes. Linux takes 128 KiB in one argument, and beyond that
+/// The longest command that is sent unless `ssh.max_command` says otherwise, in bytes, with its quotes. Linux takes 128 KiB in one argument, and beyond that
 /// sshd answers 1 or drops the connection; larger input goes by stdin.
 pub const MAX_LINE: usize = 120 * 1024;
 
@@ -28,15 +28,23 @@ pub const MAX_LINE: usize = 120 * 1024;
 /// # Errors
 /// A NUL in the script, or a line over [`MAX_LINE`]: it would not be run as it is.
 pub fn line(script: &[u8]) -> Result<Vec<u8>> {
+    line_within(script, MAX_LINE)
+}
+
+/// The same, of at most `max` bytes.
+///
+/// # Errors
+/// As [`line`].
+pub fn line_within(script: &[u8], max: usize) -> Result<Vec<u8>> {
     let quoted = shlex::bytes::try_quote(script).map_err(|_| {
         Error::failed("the command holds a NUL character, which no shell takes").help("send such bytes by stdin")
     })?;
     let line = [b"exec /bin/sh -c ", quoted.as_ref()].concat();
-    if line.len() > MAX_LINE {
+    if line.len() > max {
         return Err(Error::failed(format!(
             "the command is {} KiB long; at most {} KiB can be sent",
             line.len().div_ceil(1024),
-            MAX_LINE / 1024
+            max / 1024
         ))
         .help("shorten it, or send what is long by stdin"));
     }
@@ -120,6 +128,8 @@ mod tests {
     fn what_cannot_be_sent_whole_is_refused_before() {
         assert!(line(&vec![b'x'; MAX_LINE]).unwrap_err().to_string().contains("at most 120 KiB"));
         assert_eq!(line(&vec![b'x'; MAX_LINE - 16]).unwrap().len(), MAX_LINE);
+        assert_eq!(line_within(b"x", 17).unwrap().len(), 17);
+        assert!(line_within(b"x", 16).unwrap_err().to_string().contains("at most 0 KiB"));
         assert!(line(b"a\0b").unwrap_err().to_string().contains("NUL"));
     }
 

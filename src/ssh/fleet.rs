@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::config::{Asker, Wanted};
 use super::connection::{Connection, NotBegun};
-use super::exec::{Command, Ended, Output, line};
+use super::exec::{Command, Ended, Output, line_within};
 use super::failed::Failed;
 use super::gate::Gates;
 use super::jump;
@@ -113,7 +113,7 @@ impl Fleet {
         job: Job<'_>,
         sink: &mut (dyn FnMut(From, &[u8]) + Send),
     ) -> std::result::Result<Ended, Failed> {
-        let line = line(job.script).map_err(Failed::config)?;
+        let line = line_within(job.script, self.0.options.max_command).map_err(Failed::config)?;
         let route = self.route(wanted).await?;
         let mut stdin = job.stdin;
         let mut again = true;

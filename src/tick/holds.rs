@@ -365,8 +365,9 @@ impl Holds {
             self.actions.extend(relieved.actions);
             if stays {
                 self.standings.remove(&name);
-            } else if let (Some(token), Some(standing)) = (relieved.told, self.standings.get_mut(&name)) {
-                standing.told(token);
+            } else if let Some(standing) = self.standings.get_mut(&name) {
+                relieved.told.into_iter().for_each(|token| standing.told(token));
+                relieved.refused.into_iter().for_each(|token| standing.refused(token));
             }
             acted.insert(name, done);
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::remote::logs::Fetched;
-use crate::remote::probe::{Program, Request, parse};
+use crate::remote::probe::{Program, Request};
 use crate::remote::sample::{Heard, Sample};
 use crate::ssh::exec::{Command, Ended, Output};
 use crate::ssh::{Failed, Fleet, Reach, each};
@@ -145,7 +145,7 @@ async fn ask(target: &Target, fleet: &Fleet, timeout: Duration) -> Result<(Sampl
         (failed.to_string(), login)
     })?;
     let heard = Heard { sent, received: Timestamp::now(), rtt: began.elapsed() };
-    understand(&target.name, heard, &output).map_err(|why| (why, Login::Fine))
+    understand(target, heard, &output).map_err(|why| (why, Login::Fine))
 }
 
 /// Why the login at a host is not tried now: it was refused with the same user, address and keys not long ago.
@@ -158,14 +158,14 @@ async fn still_barred(target: &Target, fleet: &Fleet) -> Option<String> {
 }
 
 /// An answer that ended well and came whole is a sample; anything else is the reason why not.
-fn understand(host: &str, heard: Heard, output: &Output) -> Result<(Sample, Option<Fetched>), String> {
+fn understand(target: &Target, heard: Heard, output: &Output) -> Result<(Sample, Option<Fetched>), String> {
     if output.ended != Ended::Exited(0) {
         let last = output.last_error_line().map(|line| format!(": {line}")).unwrap_or_default();
         return Err(format!("the probe {}{last}", output.ended));
     }
-    let mut report = parse(&output.stdout).map_err(|garbled| garbled.to_string())?;
+    let mut report = target.request.report(&output.stdout).map_err(|garbled| garbled.to_string())?;
     let logs = report.logs.take();
-    Ok((Sample::from_report(host, heard, report), logs))
+    Ok((Sample::from_report(&target.name, heard, report), logs))
 }
 
 #[cfg(test)]
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_did_not_end_well_is_no_sample() {
-        let now = Timestamp::now();
+        let (now, a) = (Timestamp::now(), target("a", Reach::Local));
         let heard = Heard { sent: now, received: now, rtt: Duration::ZERO };
         let output = |ended| Output { ended, stdout: vec![], stderr: b"no sh\x1b[2J\n\n".to_vec(), truncated: false };
         for (ended, want) in [
@@ -220,8 +220,8 @@ mod tests {
             (Ended::Signaled(9), "the probe was killed by signal 9: no sh[2J"),
             (Ended::TimedOut(Duration::from_secs(60)), "the probe was still running after 60 s: no sh[2J"),
         ] {
-            assert_eq!(understand("a", heard, &output(ended)).unwrap_err(), want);
+            assert_eq!(understand(&a, heard, &output(ended)).unwrap_err(), want);
         }
-        assert!(understand("a", heard, &output(Ended::Exited(0))).is_err(), "an empty answer");
+        assert!(understand(&a, heard, &output(Ended::Exited(0))).is_err(), "an empty answer");
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::decide::Decided;
-use super::hand::{Hand, Lead, Place};
+use super::hand::{Hand, Lead, Place, Stopped};
 use super::holds::Action as Done;
 use super::observe::Target;
 use crate::inventory::agents::Class;
@@ -22,10 +22,10 @@ use crate::policy::hold::{CI, Showing, key, ladder_class};
 use crate::policy::ladder::{Action, Change, Look, Mode, Seen, Standing, Stepped, Up, wants_stop};
 use crate::policy::roster::Roster;
 use crate::policy::severity::{Latches, Level, Severities, update, verdict};
-use crate::policy::victim::{Running, count, running, victim};
-use crate::remote::guard::{Op, Stop};
+use crate::policy::victim::{Running, count, is_counted, postponed, running, victim};
+use crate::remote::guard::{Op, Stop, Word};
 use crate::remote::halt::{HaltLine, Kind};
-use crate::remote::sample::Sample;
+use crate::remote::sample::{PROCESS, Sample};
 
 /// The numbers and the agents by which the ladder decides.
 #[derive(Clone)]
@@ -81,8 +81,11 @@ impl Ladder {
         let mut standing = known.cloned().unwrap_or_else(Standing::unknown);
         let mut events = Vec::new();
         self.adopt(&mut standing, sample, shown, &mut events);
-        let alive: BTreeSet<String> = running(sample, &self.roster).into_iter().map(|one| one.token).collect();
-        standing.told.retain(|token, _| alive.contains(token));
+        let alive = running(sample, &self.roster);
+        let tokens: BTreeSet<&str> = alive.iter().map(|one| one.token.as_str()).collect();
+        // What was found before and could not be looked for now is not gone.
+        let unknown = |token: &str| sample.matched.is_none() && token.starts_with(PROCESS);
+        standing.forget(|token| tokens.contains(token) || unknown(token));
         let gap = || Some(sample.uptime_s? - standing.rung().up?.uptime);
         if !firm && gap().is_none_or(|gap| !(0.0..=self.policy.gap.0.as_secs_f64()).contains(&gap)) {
             standing.unpaced();
@@ -98,6 +101,12 @@ impl Ladder {
         if stepped.change.is_some_and(|change| !change.tightens()) && !firm {
             standing = before.clone();
             stepped = Stepped::default();
+        }
+        // The time until it does not count any more begins when its end is put off no longer.
+        for one in alive.iter().filter(|one| postponed(one)) {
+            if standing.told.contains_key(&one.token) {
+                standing.told(one.token.clone());
+            }
         }
         let loosens = stepped.change.is_some_and(|change| !change.tightens());
         let mut change = stepped.change.map(|change| describe(&change, &decided.record.verdict));
@@ -128,6 +137,14 @@ impl Ladder {
         }
         standing.settle(&self.policy, &decided.latches);
         Step { standing, stop: None, loosens: false, events, change: None }
+    }
+
+    /// No sample came, and no other host answered either: nothing moves, and the time until the next one earns nothing. None
+    /// where there is nothing to forget.
+    pub fn unseen(&self, known: Option<&Standing>) -> Option<Standing> {
+        let mut standing = known?.clone();
+        standing.unseen();
+        (Some(&standing) != known).then_some(standing)
     }
 
     fn seen(&self, sample: &Sample, severities: &Severities, standing: &Standing) -> Option<Seen> {
@@ -244,7 +261,10 @@ impl Ladder {
             return relieved.tell(&place.name, 0, format!("no {class} agent is stopped: a fresh look says {why}"));
         }
         let Some(one) = victim(&sample, &self.roster, class, standing) else {
-            let why = "each was told to stop already, or asks not to be stopped now";
+            let why = match is_counted(&sample, &self.roster, class) {
+                true => "each was told to stop already, or asks not to be stopped now",
+                false => "the host does not say which run",
+            };
             return relieved.tell(&place.name, 2, format!("no {class} agent can be stopped: {why}"));
         };
         let Some(what) = one.what.clone() else { return relieved };
@@ -267,6 +287,9 @@ impl Ladder {
             Err(stopped) => {
                 let advice = stopped.advice(&place.name).map(|advice| format!("; {advice}")).unwrap_or_default();
                 let failed = Some(format!("{stopped}{advice}"));
+                // Another answer would be about the host, not about this agent.
+                let refused = matches!(&stopped, Stopped::Refused(answer) if answer.word == Word::Failed);
+                relieved.refused = refused.then_some(one.token);
                 relieved = relieved.tell(&place.name, 2, format!("cannot {what}: {stopped}{advice}"));
                 relieved.actions.push(Done { host: place.name.clone(), what, failed });
             }
@@ -294,6 +317,8 @@ pub struct Relief<'a> {
 pub struct Relieved {
     /// The agent that was told to stop.
     pub told: Option<String>,
+    /// The agent that the host refused to stop.
+    pub refused: Option<String>,
     /// What was done.
     pub actions: Vec<Done>,
     /// What is worth telling.

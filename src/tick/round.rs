@@ -242,6 +242,9 @@ fn missed(
         let host = decided.sample.host.clone();
         if cut_off && remote(&host) {
             decided.events.retain(|event| !all || event.what != "missed");
+            if let Some(standing) = ladder.unseen(holds.standing(&host)) {
+                holds.stands(&host, standing, Vec::new());
+            }
             continue;
         }
         let step = ladder.miss(holds.standing(&host), decided, boot_clock().seconds);

@@ -328,6 +328,20 @@ fn when_no_remote_host_answers_it_is_this_machine_that_is_cut_off() {
     assert_eq!((count("cut off"), count("missed"), count("unreachable")), (1, 0, 0), "{events:?}");
     place.lab.hosts().iter().for_each(|host| place.lab.mend(host));
     assert_eq!(modes(&place.tick(60), 0), "RUN RUN", "nobody was missed, so nobody is held for it");
+
+    // It proves nothing either: a host that was held, and well for a minute before that, has to be well anew.
+    place.look(60, 1100);
+    assert_eq!(place.look(60, 1100), "HOLD RUN");
+    assert_eq!(place.look(60, 6000), "HOLD RUN");
+    place.lab.hosts().iter().for_each(|host| place.lab.cut(host));
+    assert_eq!(place.look(60, 6000), "HOLD RUN");
+    place.lab.hosts().iter().for_each(|host| place.lab.mend(host));
+    // The kernel remembers for a moment that nobody was there.
+    until("they can be reached", || place.lab.factory(&["probe"]).status.success());
+    for want in ["HOLD RUN", "HOLD RUN", "RUN RUN"] {
+        let tick = place.tick(60);
+        assert_eq!(modes(&tick, 0), want, "{}", tick["hosts"][0]);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use factory::remote::guard::{self, Answer, Job, Op, Secrets, Stop, Stopped, Word};
+use factory::remote::probe::{self, Request};
 use factory::ssh::exec;
 
 use super::guard::{FLEET, call, feed, patient, read};
@@ -219,4 +220,34 @@ fn a_run_is_in_a_unit_with_limits_where_there_is_a_users_manager() {
     assert_eq!(ask(Op::Launch(Box::new(job))).word, Word::Done);
     until("it ends", || text(host, &format!("/home/factory/.factory/runs/{other}/rc")).starts_with("0\n"));
     assert_eq!(text(host, "/home/factory/oom"), "500\n");
+}
+
+/// In the place of systemd-run: every unit is had, and of a unit's limits nothing.
+const UNITS: &str =
+    "#!/bin/sh\nwhile [ \"$1\" != -- ]; do [ \"$1\" != true ] || exit 0; shift; done\nshift\nexec \"$@\"\n";
+
+#[test]
+fn the_kills_within_a_runs_own_limits_are_known_when_its_unit_is_gone() {
+    let Some(lab) = Lab::new(1) else { return };
+    let host = lab.host(0);
+    host.done("mkdir -p /run/user/0 /var/lib/systemd/linger && : >/var/lib/systemd/linger/root && mkdir /root/group");
+    host.done("ssh-agent -a /run/user/0/bus >/dev/null");
+    host.write("/usr/bin/systemd-run", UNITS);
+    host.done("chmod 755 /usr/bin/systemd-run");
+    let (killed, well) = (token(), token());
+    for (one, kills, code) in [(&killed, 2, 137), (&well, 0, 0)] {
+        let text = format!(
+            "echo /root/group >$FACTORY_HOME/runs/$FACTORY_RUN/cgroup; \
+             printf 'oom 9\noom_kill {kills}\n' >/root/group/memory.events; exit {code}"
+        );
+        let mut job = script(one, &text);
+        job.memory = 1 << 30;
+        assert_eq!(launch(&lab, host, job).0, Word::Done);
+        until("it ends", || state(&lab, host, one) == format!("DONE {code}"));
+    }
+    host.done("rm -r /root/group");
+    let output = host.sh(&Request::default().program().unwrap().script);
+    let report = probe::parse(&output.stdout).unwrap();
+    let kills = |token: &str| report.runs.iter().flatten().find(|run| run.token == token).unwrap().oom_kills;
+    assert_eq!((kills(&killed), kills(&well)), (Some(2), None));
 }

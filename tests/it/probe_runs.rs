@@ -142,9 +142,15 @@ fn a_run_is_its_session_its_token_and_what_is_below_them_measured_as_ps_measures
         assert!(told.2 > 0 && told.1 > 30_000_000);
         assert_eq!((run.state.as_str(), run.agent.as_deref(), run.attempt), ("RUNNING", Some("dev"), Some(2)));
         assert_eq!((run.out, run.err, run.last.as_deref()), (Some(6), Some(0), Some("begun")), "{shell:?}");
-        assert_eq!((run.critical, run.stopping), (None, None), "{shell:?}");
+        assert_eq!((run.critical, run.stopping), (Some(false), None), "{shell:?}");
         assert_eq!(run_of(&report, "20261126-other").procs, Some(2), "{shell:?}");
         assert_eq!(report.matched, None, "nothing was looked for");
+    }
+    // Its group is gone; its wrapper had counted.
+    host.done("rm -r /sys/fs/cgroup/run && echo 4 >~/.factory/runs/20261126-tree/oom");
+    for shell in shells() {
+        let report = host.probe_under(&shell, &Request::default());
+        assert_eq!(run_of(&report, "20261126-tree").oom_kills, Some(4), "{shell:?}");
     }
 }
 
@@ -401,6 +407,11 @@ fn what_is_quite_over_is_told_by_its_day_and_costs_no_process() {
         };
         let state = |token: &str| Run { token: token.into(), state: "DONE 3".into(), ..Run::default() };
         assert_eq!(told(None), [state("20261120-0"), state("20261125-1")], "{shell:?}");
+        // What it had within its own limits is told as long as it is there.
+        std::fs::write(host.home().join(".factory/runs/20261120-0/oom"), "2\n").unwrap();
+        let killed = Run { oom_kills: Some(2), ..state("20261120-0") };
+        assert_eq!(told(None), [killed, state("20261125-1")], "{shell:?}");
+        std::fs::remove_file(host.home().join(".factory/runs/20261120-0/oom")).unwrap();
         let [old, new] = told(Some("20261125"));
         assert_eq!(old, state("20261120-0"), "{shell:?}");
         let times = (new.started.unwrap().to_string(), new.ended.unwrap().to_string());

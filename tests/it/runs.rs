@@ -487,6 +487,31 @@ fn a_drain_and_a_critical_file_put_the_end_off() {
     }
 }
 
+#[test]
+fn how_long_a_critical_file_puts_the_end_off_is_the_policys_to_say() {
+    for shell in Shell::all() {
+        let mut runs = Runs::new(shell);
+        let (short, long) = (token(), token());
+        for one in [&short, &long] {
+            let text = ": >\"$FACTORY_HOME/runs/$FACTORY_RUN/critical\"; : >\"$FACTORY_RUN\"; exec sleep 300";
+            assert_eq!(told(&runs.launch(script(one, text))), (Word::Done, "RUNNING"), "{shell:?}");
+            until("it is up", || runs.dir.path().join(one).exists());
+            // Six minutes old: by the default it asks for nothing more.
+            let file = std::fs::File::options().write(true).open(runs.at(&format!("runs/{one}/critical"))).unwrap();
+            file.set_modified(std::time::SystemTime::now() - Duration::from_secs(360)).unwrap();
+        }
+        for (one, minutes) in [(&short, 5), (&long, 10)] {
+            runs.0.numbers.critical = Span(Duration::from_secs(60 * minutes));
+            let mut stop = stop(Stopped::Run(one.clone()), 0, 0);
+            stop.critical = true;
+            assert_eq!(told(&runs.op(7, Op::Stop(stop))).0, Word::Stopping, "{shell:?}");
+        }
+        assert_eq!(runs.ended(&short), "DONE 137", "{shell:?}");
+        assert_eq!(runs.state(&long), "RUNNING", "{shell:?}");
+        assert_eq!(told(&runs.stop(&long, 0, 0)), (Word::Done, "DONE 137"), "{shell:?}");
+    }
+}
+
 /// Programs that get away from who started them, each as the text of a script; with it what is left when the script ends.
 fn escapes() -> Vec<(&'static str, String, bool)> {
     let mut all = vec![

@@ -211,3 +211,14 @@ fn progress_is_a_bar_on_a_terminal_and_lines_in_a_pipe() {
     assert!(!on_terminal("CI").contains("probing"));
     assert!(!on_terminal("NO_COLOR").contains("\u{1b}[32m"));
 }
+
+#[test]
+fn the_longest_command_is_the_inventorys_to_say() {
+    let place = Place::new(&[
+        ("hosts.yml", "all: {hosts: {far: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n"),
+        ("factory.yml", "ssh: {max_command: 2KiB}\n"),
+    ]);
+    let probe = place.run(&["probe"]).code(4);
+    let told = [probe.stdout.as_str(), &probe.stderr].concat();
+    assert!(told.contains("KiB long; at most 2 KiB can be sent"), "{told}");
+}

@@ -213,7 +213,7 @@ impl Settings {
             alerts: file.alerts,
             ssh: file.ssh,
             forges: file.forges,
-            guard: file.guard,
+            guard: Guard { critical: file.policy.critical, ..file.guard },
             logs: file.logs,
         }
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::seconds;
 use crate::inventory::de::words;
+use crate::inventory::policy::Policy;
 use crate::inventory::units::{Bytes, Percent, Span};
 
 /// How the next wake comes about.
@@ -168,7 +169,7 @@ pub struct Ssh {
     pub refused: Span,
     /// ... doubling up to this.
     pub refused_max: Span,
-    /// The longest command that is sent; more goes by stdin.
+    /// The longest command that is sent, its input not counted; a longer one is refused before it is sent.
     pub max_command: Bytes,
     /// How much of one run's log is fetched at a tick, at least 128KiB ...
     pub log_run: Bytes,
@@ -224,6 +225,9 @@ pub struct Guard {
     pub cron_daily: Span,
     /// A crontab of more lines is not edited; cron refuses it.
     pub cron_lines: u32,
+    /// `policy.critical`, which the guard needs too: no key of its own.
+    #[serde(skip)]
+    pub critical: Span,
 }
 
 impl Default for Guard {
@@ -242,6 +246,7 @@ impl Default for Guard {
             cron_backups: 20,
             cron_daily: days(30),
             cron_lines: 10_000,
+            critical: Policy::default().critical,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::severity::{Level, Severities, Signal};
 use crate::inventory::policy::Policy;
 use crate::inventory::units::Span;
 
-pub use standing::{Held, Standing};
+pub use standing::{Held, Refused, Standing};
 pub use step::{step, wants_stop};
 
 /// What the agents of a class may do.
@@ -193,9 +193,10 @@ pub struct Seen {
     pub cmp: Level,
     /// `psi_io` or `steal` is hard: review is held too.
     pub slow: bool,
-    /// Dev agents that run; one that has outlived KILL for long does not count.
+    /// Dev agents that run; one that has outlived KILL for long does not count. Where nobody could count them all, at least
+    /// one: what needs none to run waits.
     pub dev: u32,
-    /// Review agents that run.
+    /// Review agents that run, counted likewise.
     pub review: u32,
 }
 

@@ -11,6 +11,7 @@ use super::{Change, Look, Mode, Rung, Stepped, step};
 use crate::inventory::agents::Class;
 use crate::inventory::policy::Policy;
 use crate::policy::severity::Latches;
+use crate::remote::sample::PROCESS;
 
 /// Where a host stands. The default is a host at rest: RUN, nothing latched, nothing counted. A host of which the ledger
 /// has no standing at all has no history: [`Standing::unknown`].
@@ -29,6 +30,19 @@ pub struct Standing {
     /// By token, when an agent was told to stop for pressure, in observed time.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub told: BTreeMap<String, f64>,
+    /// By token, whom the host refused to stop when it was asked last.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, Refused>,
+}
+
+/// An agent that its host refuses to stop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refused {
+    /// Since when, in observed time.
+    pub since: f64,
+    /// How often it was asked in vain.
+    pub times: u32,
 }
 
 /// Why a class is not at RUN.
@@ -81,6 +95,13 @@ impl Standing {
         stepped
     }
 
+    /// There was no sample, and nobody knows whether that was the host's fault: it is no miss, but proves nothing either.
+    pub fn unseen(&mut self) {
+        if let Some(rung) = &mut self.rung {
+            rung.unseen();
+        }
+    }
+
     fn note(&mut self, class: Class, from: Mode, to: Mode, at: Timestamp, why: &str) {
         match self.held.get_mut(&class) {
             _ if to == Mode::Run => drop(self.held.remove(&class)),
@@ -127,23 +148,40 @@ impl Standing {
         }
     }
 
-    /// Notes that an agent was told to stop.
+    /// Notes that an agent was told to stop; of one that asks for time meanwhile, that it is told anew.
     pub fn told(&mut self, token: String) {
         let t = self.rung().t;
+        self.refused.remove(&token);
         self.told.insert(token, t);
     }
 
-    /// Whether an agent that was told to stop has outlived KILL for so long that it does not count any more.
+    /// Notes that a host refused to stop an agent.
+    pub fn refused(&mut self, token: String) {
+        let refused = Refused { since: self.rung().t, times: 0 };
+        let known = self.refused.entry(token).or_insert(refused);
+        known.times = known.times.saturating_add(1);
+    }
+
+    /// Forgets of whom `lives` says that they are gone.
+    pub fn forget(&mut self, lives: impl Fn(&str) -> bool) {
+        self.told.retain(|token, _| lives(token));
+        self.refused.retain(|token, _| lives(token));
+    }
+
+    /// Whether an agent that was told to stop has outlived KILL for so long that it does not count any more. The same goes
+    /// for a process that we did not start and that its host has refused to stop for as long.
     pub fn outlived(&self, token: &str, kill_after: Duration, grace: Duration) -> bool {
         let t = self.rung.as_ref().map_or(0.0, |rung| rung.t);
-        self.told.get(token).is_some_and(|told| t - told >= (kill_after + grace).as_secs_f64())
+        let refused = self.refused.get(token).filter(|_| token.starts_with(PROCESS)).map(|refused| refused.since);
+        let since = self.told.get(token).copied().or(refused);
+        since.is_some_and(|since| t - since >= (kill_after + grace).as_secs_f64())
     }
 
     /// What goes to the ledger, given what is latched now: a host at rest needs nothing remembered there, so that a quiet
     /// fleet writes nothing. From rest the next step is what it would have been.
     pub fn settle(&mut self, policy: &Policy, latches: &Latches) {
-        let rest =
-            self.told.is_empty() && latches.at_rest() && self.rung.as_ref().is_none_or(|rung| rung.at_rest(policy));
+        let free = self.told.is_empty() && self.refused.is_empty();
+        let rest = free && latches.at_rest() && self.rung.as_ref().is_none_or(|rung| rung.at_rest(policy));
         if rest {
             *self = Standing::default();
         } else {

@@ -41,11 +41,9 @@ pub(super) fn due(rung: &Rung, pace: f64, last: Option<f64>) -> bool {
     last.is_none_or(|last| rung.t - last >= pace - ROUNDING)
 }
 
-/// No sample: nothing moves, and what had been earned is gone.
+/// No sample from a host that others would have reached.
 fn miss(rung: &mut Rung, policy: &Policy, at: f64) -> Stepped {
-    rung.up = None;
-    (rung.good, rung.calm) = (0.0, 0.0);
-    (rung.soft_n, rung.hard_n) = (0, 0);
+    rung.unseen();
     if rung.missed.is_none_or(|last| at - last >= policy.miss_pace.0.as_secs_f64()) {
         rung.misses = rung.misses.saturating_add(1);
         rung.missed = Some(at);
@@ -176,6 +174,13 @@ fn enter(rung: &mut Rung) -> Change {
 }
 
 impl Rung {
+    /// No sample: nothing moves, and what had been earned is gone.
+    pub(super) fn unseen(&mut self) {
+        self.up = None;
+        (self.good, self.calm) = (0.0, 0.0);
+        (self.soft_n, self.hard_n) = (0, 0);
+    }
+
     /// How long it must be good before a hold ends: doubled by each entry of the window but the first.
     pub fn dwell(&self, policy: &Policy) -> f64 {
         let window = policy.dwell.window.0.as_secs_f64();

@@ -120,7 +120,7 @@ fn settings(numbers: &Guard) -> String {
     format!(
         "payload_time={} op_time={} lock_wait={} lock_stuck={}\n\
          started_wait={} kill_after={} stale={} keep_logs={} keep_runs={}\n\
-         cron_backups={} cron_days={}\n",
+         cron_backups={} cron_days={} critical_age={}\n",
         seconds(numbers.payload.0),
         seconds(numbers.op.0),
         hundredths(numbers.lock_wait.0),
@@ -132,6 +132,7 @@ fn settings(numbers: &Guard) -> String {
         numbers.keep_runs.0.as_secs(),
         numbers.cron_backups,
         numbers.cron_daily.0.as_secs() / 86400,
+        numbers.critical.0.as_secs(),
     )
 }
 

@@ -131,7 +131,7 @@ runs_form() {
     stop:'by '*) by=$value ;;
     stop:'drain '*) drain=$value ;;
     stop:'grace '*) grace=$value ;;
-    stop:critical) critical=critical ;;
+    stop:critical) critical="critical $critical_age" ;;
     *:end) ended=1 ;;
     *) return 1 ;;
     esac

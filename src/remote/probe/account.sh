@@ -133,5 +133,7 @@ account() {
         if (i <= 256) printf "matched %s %s %s %s %s %d %.0f %.0f %s\n", agent[p], p, start[p], session[p], user, procs[p], rss[p], used[p], command[p]
       }
       for (a in count) printf "running %s %d\n", a, count[a]
+      # This one reads as whom the host was asked.
+      if (status("self") && user ~ /^[0-9]+$/) printf "uid %s\n", user
     }'
 }

@@ -2,6 +2,7 @@
 //! exactly of its form is unknown.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::super::crontab::key::Key;
 use super::super::form::{
@@ -10,6 +11,7 @@ use super::super::form::{
 use super::super::halt::HaltLine;
 use super::super::logs::{Fetched, Raw};
 use super::super::sample::{CpuTicks, Disk, Fence, Found, Matched, Mem, Pids, Psi, Run, Swap, Vm};
+use super::Request;
 use super::runs::{matched, runs};
 
 /// What a host said. `None` = unknown.
@@ -41,6 +43,8 @@ pub struct Report {
     pub disks: Option<Vec<Disk>>,
     /// Process ids.
     pub pids: Option<Pids>,
+    /// The user as whom the probe ran.
+    pub uid: Option<u32>,
     /// Runs per agent.
     pub running: Option<BTreeMap<String, u64>>,
     /// The processes that these were counted by.
@@ -80,7 +84,7 @@ fn saw(line: &str) -> String {
     if line.is_empty() { "; it said nothing".into() } else { format!("; it said: {line}") }
 }
 
-/// Reads the whole standard output of one probe.
+/// Reads the whole standard output of one probe, as who asks with the defaults does ([`Request::report`]).
 ///
 /// Whatever comes before the first line `begin factory-probe 1` (a banner) and after the line `end` is ignored, and so
 /// are unknown keys. A key that comes twice with different values is unknown.
@@ -89,6 +93,11 @@ fn saw(line: &str) -> String {
 /// Without `begin` or without `end` nothing in it is believed, nor when a line between is not `key value`: a line that
 /// was broken in two could else pass for a smaller number.
 pub fn parse(output: &[u8]) -> Result<Report, Garbled> {
+    Request::default().report(output)
+}
+
+/// The same; a run whose `critical` file is younger than `critical` asks not to be stopped.
+pub(super) fn read(output: &[u8], critical: Duration) -> Result<Report, Garbled> {
     let Some(Spoken { text, raw, terminal }) = Spoken::of(output) else {
         let text = String::from_utf8_lossy(output);
         let first = text.split('\n').map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
@@ -110,7 +119,7 @@ pub fn parse(output: &[u8]) -> Result<Report, Garbled> {
     let answer = Answer::new(&lines);
     let all = |key| answer.all(key).collect();
     let (count, log, followed, of) = (answer.one("logs"), all("log"), all("followed"), all("of"));
-    Ok(Report { logs: Raw { count, log, followed, of, bytes: raw, terminal }.read(), ..answer.report() })
+    Ok(Report { logs: Raw { count, log, followed, of, bytes: raw, terminal }.read(), ..answer.report(critical) })
 }
 
 /// What the probe itself said.
@@ -180,7 +189,7 @@ impl<'a> Answer<'a> {
         only(self.all(key).filter_map(|value| value.strip_prefix(name)?.strip_prefix(' ')))
     }
 
-    fn report(&self) -> Report {
+    fn report(&self, critical: Duration) -> Report {
         let load = self.one("loadavg").and_then(loadavg);
         let pids = Pids { max: self.one("pid_max").and_then(number).filter(|max| *max > 0), used: load.map(|l| l.1) };
         let found = self.found();
@@ -207,13 +216,14 @@ impl<'a> Answer<'a> {
             cpu_ticks: self.one("stat").and_then(ticks),
             disks: self.disks(),
             pids: some(pids),
+            uid: self.one("uid").and_then(number).and_then(|uid| u32::try_from(uid).ok()),
             matched: counted.and_then(|counted| matched(self, counted, booted)),
             running,
             home: self.one("home").map(Into::into),
             host_id: self.one("host_id").filter(|id| is_plain(id)).map(Into::into),
             fence: some(self.fence()),
             found,
-            runs: runs(self, now),
+            runs: runs(self, now, critical),
             logs: None,
         }
     }

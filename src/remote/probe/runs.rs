@@ -1,6 +1,7 @@
 //! What a probe says of runs, and of processes that factory did not start -> [`Run`]s and [`Matched`].
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -8,9 +9,6 @@ use super::super::form::{is_plain, is_token, legible, number, printable, run, sh
 use super::super::halt::decode;
 use super::super::sample::{Matched, Run};
 use super::parse::{Answer, only};
-
-/// How old a `critical` file may be, in seconds by the host's own clock; as much in the future is no less odd.
-const CRITICAL: f64 = 300.0;
 
 /// So many processes that match are told one by one; of more the number alone is known.
 const MAX_MATCHED: u64 = 256;
@@ -65,8 +63,9 @@ impl<'a> Told<'a> {
         Some((number(size)?, number(changed)?))
     }
 
-    /// Fills in what there is on `run`, whose host's clock shows `now`.
-    fn fill(&self, run: &mut Run, now: Option<f64>) {
+    /// Fills in what there is on `run`, whose host's clock shows `now`. A `critical` file counts while it is younger than
+    /// `critical` by that clock; as much in the future is no less odd.
+    fn fill(&self, run: &mut Run, now: Option<f64>, critical: Duration) {
         let token = run.token.as_str();
         let spec = |name| self.spec(token, name);
         (run.fleet, run.task, run.repo, run.agent) = (spec("fleet"), spec("task"), spec("repo"), spec("agent"));
@@ -86,8 +85,12 @@ impl<'a> Told<'a> {
             decode(by).filter(|by| is_plain(by)).unwrap_or_default()
         });
         (run.out, run.err) = (self.file(token, "out.log").map(|f| f.0), self.file(token, "err.log").map(|f| f.0));
-        let age = |(_, changed): (u64, u64)| Some(now? - changed as f64);
-        run.critical = self.file(token, "critical").and_then(age).map(|age| age.abs() < CRITICAL);
+        // All files of a run are told at once: where others are and this one is not, it is not there.
+        let young = |(_, changed): (u64, u64)| Some((now? - changed as f64).abs() < critical.as_secs_f64());
+        run.critical = match self.all("file", &format!("{token}/critical")).next() {
+            Some(_) => self.file(token, "critical").and_then(young),
+            None => run.out.or(run.err).map(|_| false),
+        };
         run.oom_kills = self.one("oom", token).and_then(number);
         if let Some([procs, kilobytes, ticks]) = self.one("tree", token).and_then(numbers) {
             // A run that lives and has no process has ended while we looked: nobody counted them.
@@ -102,8 +105,8 @@ impl<'a> Told<'a> {
     }
 }
 
-/// The runs, if all of them came; `now` is the host's clock.
-pub(super) fn runs(answer: &Answer<'_>, now: Option<f64>) -> Option<Vec<Run>> {
+/// The runs, if all of them came; `now` is the host's clock, and `critical` the age up to which that file counts.
+pub(super) fn runs(answer: &Answer<'_>, now: Option<f64>, critical: Duration) -> Option<Vec<Run>> {
     let count = answer.one("runs").and_then(number)?;
     let mut runs: Vec<Run> = answer.all("run").map(run).collect::<Option<_>>()?;
     let mut tokens: Vec<String> = runs.iter().map(|run| run.token.clone()).collect();
@@ -113,7 +116,7 @@ pub(super) fn runs(answer: &Answer<'_>, now: Option<f64>) -> Option<Vec<Run>> {
         return None;
     }
     let told = Told::new(answer);
-    runs.iter_mut().for_each(|run| told.fill(run, now));
+    runs.iter_mut().for_each(|run| told.fill(run, now, critical));
     Some(runs)
 }
 
@@ -162,7 +165,7 @@ fn time(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse;
+    use super::super::{Request, parse};
     use super::*;
     use crate::remote::probe::Report;
 
@@ -246,6 +249,16 @@ mod tests {
         ] {
             assert_eq!(one(&format!("file 0 {changed} 20261126-a/critical")).critical, Some(critical), "{changed}");
         }
+        // By another number, another age.
+        let text = format!("begin factory-probe 1\n{RUN}file 0 1795675012 20261126-a/critical\nend\n");
+        for (age, critical) in [(20, false), (21, true)] {
+            let request = Request { critical: Duration::from_secs(age), ..Request::default() };
+            let run = request.report(text.as_bytes()).unwrap().runs.unwrap().remove(0);
+            assert_eq!(run.critical, Some(critical), "{age}");
+        }
+        assert_eq!(one("file 0 1795675032 20261126-a/err.log").critical, Some(false), "it is not there");
+        let two = "file 0 1795675032 20261126-a/critical\nfile 0 1 20261126-a/critical\nfile 0 1 20261126-a/out.log";
+        assert_eq!(one(two).critical, None, "two answers are none");
         let clockless = report("file 0 1795675019 20261126-a/critical").runs.unwrap().remove(0);
         assert_eq!(clockless.critical, None, "without a clock nobody knows how old it is");
     }

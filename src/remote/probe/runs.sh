@@ -19,9 +19,13 @@ about() {
     printf 'stop %s %s\n' "$1" "$l"
   }
   group_of "$2"
-  [ "$group" ] && [ -r "$group/memory.events" ] && while IFS= read -r l; do
-    case $l in 'oom_kill '*) printf 'oom %s %s\n' "$1" "${l#* }" ;; esac
-  done <"$group/memory.events"
+  if [ "$group" ] && [ -r "$group/memory.events" ]; then
+    while IFS= read -r l; do
+      case $l in 'oom_kill '*) printf 'oom %s %s\n' "$1" "${l#* }" ;; esac
+    done <"$group/memory.events"
+  else
+    kills "$1" "$2"
+  fi
   for f in out.log err.log critical; do [ -f "$2/$f" ] && files=$files$1/$f$nl; done
   [ "$last" ] || return
   if [ -f "$2/err.log" ] && [ -s "$2/err.log" ] && { [ ! -s "$2/out.log" ] || [ "$2/err.log" -nt "$2/out.log" ]; }; then
@@ -29,6 +33,11 @@ about() {
   elif [ -f "$2/out.log" ]; then
     tails=$tails$x$1/out.log$nl
   fi
+}
+
+# kills TOKEN DIRECTORY: what the wrapper counted, once the cgroup of the run is gone
+kills() {
+  [ -f "$2/oom" ] && [ -r "$2/oom" ] && IFS= read -r l <"$2/oom" && printf 'oom %s %s\n' "$1" "$l"
 }
 
 # lasts: the last line of each of `tails`, by one tail and one awk for all of them
@@ -105,8 +114,12 @@ runs() {
     i=$((i + 1))
     if [ -e "$r/empty" ]; then
       l=${token%%-*}
-      case $l in '' | *[!0-9]*) continue ;; esac
-      [ "$since" ] && [ "$l" -ge "$since" ] || continue
+      case $l in '' | *[!0-9]*) l=0 ;; esac
+      if [ ! "$since" ] || [ "$l" -lt "$since" ]; then
+        # What it had in its own limits must not look like the host's.
+        kills "$token" "$r"
+        continue
+      fi
     fi
     about "$token" "$r"
   done

@@ -54,12 +54,12 @@ tell() {
   end TERM $new
 }
 
-# is_critical: the agent has asked for time less than 5 minutes ago, and no longer than for an hour in all
+# is_critical: the agent has asked for time less than `critical` seconds ago, and no longer than for an hour in all
 is_critical() {
   [ "$critical" ] && ! after "$((drain + 3600))" || return
   made=$(stat -c %Y -- "$run/critical" 2>/dev/null) || return
   age=$(($(date +%s) - made))
-  [ "$age" -lt 300 ] && [ "$age" -gt -300 ]
+  [ "$age" -lt "$critical" ] && [ "$age" -gt "-$critical" ]
 }
 
 # read_stop: what `stop` asks for; 1 if that is nothing new
@@ -67,8 +67,8 @@ read_stop() {
   l='' l2=''
   { IFS= read -r l && IFS= read -r l2; } 2>/dev/null <"$run/stop"
   [ "$l$l2" != "$asked" ] || return
-  asked=$l$l2 critical=
-  [ "$l2" != critical ] || critical=1
+  asked=$l$l2 critical=${l2#critical }
+  case $critical in *[!0-9]*) critical= ;; esac
   l=${l#* }
   l=${l#* }
   drain=${l%% *} grace=${l#* }

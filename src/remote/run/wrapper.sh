@@ -26,6 +26,18 @@ finish() {
   exit
 }
 
+# kills: to `oom`, how many processes the kernel killed within the limits of the unit, if any. The unit goes soon after
+# its last process, so nothing is started before this.
+kills() {
+  group='' n=''
+  [ -f "$run/cgroup" ] && IFS= read -r group <"$run/cgroup"
+  case $group in /*) ;; *) return ;; esac
+  while IFS= read -r l; do
+    case $l in 'oom_kill '*) n=${l#* } ;; esac
+  done <"$group/memory.events"
+  case $n in '' | 0 | *[!0-9]*) ;; *) printf '%s\n' "$n" >"$run/oom" ;; esac
+}
+
 # unit: `unit` is the means of a transient unit with limits, if the user's manager is there and stays
 unit() {
   unit=
@@ -82,6 +94,7 @@ wrapper() {
   unit
   [ ! "$unit" ] || command_of 1
   code=$?
+  [ ! "$unit" ] || kills
   [ "$unit" ] && [ -e "$run/cgroup" ] || {
     command_of ''
     code=$?

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::super::exec::MAX_LINE;
 use super::super::known_hosts::Added;
 
 /// Asks a person for the passphrase of the key file at this path; `None`: nobody wants to give it. It may wait for as
@@ -30,6 +31,8 @@ pub struct Options {
     pub retries: u32,
     /// How many commands may run on one connection at once; sshd's default MaxSessions is 10.
     pub channels: usize,
+    /// The longest command that is sent, in bytes, with its quotes; a longer one is refused.
+    pub max_command: usize,
     /// Take in the key of a host of which none is known, and report it: see [`Fleet::accepted`].
     pub accept_new: bool,
     /// Asks for the passphrases of encrypted keys; without it they are used through the agent alone.
@@ -51,6 +54,7 @@ impl Default for Options {
             per_sshd: 8,
             retries: 7,
             channels: 8,
+            max_command: MAX_LINE,
             accept_new: false,
             ask_passphrase: None,
             open_ahead: false,
@@ -69,6 +73,7 @@ impl std::fmt::Debug for Options {
             .field("per_sshd", &self.per_sshd)
             .field("retries", &self.retries)
             .field("channels", &self.channels)
+            .field("max_command", &self.max_command)
             .field("accept_new", &self.accept_new)
             .field("ask_passphrase", &self.ask_passphrase.is_some())
             .field("open_ahead", &self.open_ahead)

@@ -1,15 +1,18 @@
 //! From sample to ladder, as a tick does it: a restart at any step changes nothing, and the cases that went wrong elsewhere.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::error::{Diagnostics, SourceFile};
 use crate::inventory::repos::Repos;
 use crate::inventory::settings::Settings;
 use crate::journal::HostRecord;
 use crate::policy::severity::Severities;
-use crate::remote::sample::{CpuTicks, Disk, Mem, Pids, Psi, Run, Swap, Vm};
+use crate::remote::sample::{CpuTicks, Disk, Matched, Mem, Pids, Psi, Run, Swap, Vm};
 use crate::tick::decide::{self, decide};
 
 const MIB: u64 = 1 << 20;
@@ -48,7 +51,8 @@ fn disk(path: &str, free: u64) -> Disk {
 }
 
 fn run(agent: &str, token: String) -> Run {
-    Run { token, agent: Some(agent.into()), state: "RUNNING".into(), oom_kills: Some(0), ..Run::default() }
+    let (agent, state) = (Some(agent.into()), "RUNNING".into());
+    Run { token, agent, state, critical: Some(false), oom_kills: Some(0), ..Run::default() }
 }
 
 /// A host as the ticks of one controller after another look at it: each one begins with what the ledger and the journal
@@ -68,11 +72,18 @@ struct Host {
 impl Host {
     /// One that has been looked at for long, with so many dev and review agents.
     fn new(dev: usize, review: usize) -> Host {
+        Host::with("{}\n", dev, review)
+    }
+
+    /// The same with this factory.yml.
+    fn with(settings: &str, dev: usize, review: usize) -> Host {
+        let source = Arc::new(SourceFile { path: "factory.yml".into(), text: settings.to_owned() });
+        let settings = Settings::parse(source, &mut Diagnostics::default()).0.unwrap();
         let mut sample = well();
         let runs = |agent: &'static str, n| (0..n).map(move |index| run(agent, format!("{agent}-{index}")));
         sample.runs = Some(runs("dev", dev).chain(runs("review", review)).collect());
         let mut host = Host {
-            ladder: Ladder::new(&Policy::default(), Roster::of(&Settings::default(), &Repos::default()), KILL_AFTER),
+            ladder: Ladder::new(&Policy::default(), Roster::of(&settings, &Repos::default()), KILL_AFTER),
             sample,
             at: 0.0,
             ledger: Some(serde_json::to_string(&Standing::default()).unwrap()),
@@ -289,7 +300,7 @@ proptest! {
                 let severities = update(&mut latches, &policy, &sample);
                 let alive: BTreeSet<String> = running(&sample, &host.ladder.roster).into_iter().map(|one| one.token).collect();
                 if !silent {
-                    bare.told.retain(|token, _| alive.contains(token));
+                    bare.forget(|token| alive.contains(token));
                 }
                 let count = |class| count(&sample, &host.ladder.roster, class, &bare, (KILL_AFTER, policy.kill_grace.0));
                 let up = sample.boot_id.clone().zip(sample.uptime_s).map(|(boot_id, uptime)| Up { boot_id, uptime });
@@ -518,4 +529,87 @@ fn a_leak_takes_four_dev_and_two_review_agents_within_320_seconds_and_the_way_ba
     review agents may start again
     dev agents may start again
     ");
+}
+
+#[test]
+fn a_dev_agent_that_asks_for_time_after_it_was_told_stands_before_the_reviews_until_it_asks_no_more() {
+    let mut host = Host::new(0, 1);
+    host.sample.runs.as_mut().unwrap().push(run("dev", "stuck".into()));
+    let critical = |host: &mut Host, critical| host.sample.runs.as_mut().unwrap()[1].critical = critical;
+    host.free(100 * MIB);
+    host.hold(60.0, 20.0);
+    assert_eq!(host.stopped, [Class::Dev]);
+    // TERM waits for it, up to an hour; or the host does not say.
+    for asks in [Some(true), None] {
+        critical(&mut host, asks);
+        host.hold(1200.0, 20.0);
+        assert!(!host.stopped.contains(&Class::Review), "{asks:?}: {:?}", host.stopped);
+        assert_eq!(host.modes(), (Mode::Stop, Mode::Hold), "{asks:?}");
+    }
+    // From here on it has KILL to outlive.
+    critical(&mut host, Some(false));
+    host.hold(80.0, 20.0);
+    assert_eq!(host.modes(), (Mode::Stop, Mode::Hold));
+    host.hold(100.0, 20.0);
+    assert!(host.stopped.contains(&Class::Review), "{:?}", host.stopped);
+}
+
+#[test]
+fn where_nobody_can_count_what_cron_started_no_review_is_stopped_and_nothing_is_survived() {
+    let settings = "agents: {poll: {class: dev, match: bin/poll, start: cron}}\n";
+    let mut host = Host::with(settings, 0, 1);
+    host.free(100 * MIB);
+    host.hold(600.0, 20.0);
+    assert_eq!(host.modes(), (Mode::Stop, Mode::Hold));
+    assert!(!host.stopped.contains(&Class::Review), "{:?}", host.stopped);
+    // No review either, for all that anybody knows: that is not to be without agents.
+    host.sample.runs = Some(vec![]);
+    host.hold(600.0, 20.0);
+    assert!(!host.changes.iter().any(|change| change.starts_with("survival")), "{:?}", host.changes);
+    // It is counted, and there is none.
+    (host.sample.running, host.sample.matched) = (Some([("poll".to_owned(), 0)].into()), Some(vec![]));
+    host.hold(300.0, 20.0);
+    assert!(host.changes.last().unwrap().starts_with("survival"), "{:?}", host.changes);
+}
+
+#[test]
+fn a_process_that_was_told_and_could_not_be_looked_for_since_is_not_told_again() {
+    let settings = "agents: {poll: {class: dev, match: bin/poll, start: cron}}\n";
+    let mut host = Host::with(settings, 0, 0);
+    let (agent, command) = ("poll".to_owned(), "bin/poll".to_owned());
+    let one =
+        Matched { agent, pid: 7, start: 70, started: None, sid: 7, uid: 0, procs: 1, rss: GIB, cpu_ms: 0, command };
+    let counted = (Some([("poll".to_owned(), 1)].into()), Some(vec![one]));
+    (host.sample.running, host.sample.matched) = counted.clone();
+    host.free(100 * MIB);
+    host.hold(40.0, 20.0);
+    let told = |host: &Host| -> Standing { serde_json::from_str(host.ledger.as_deref().unwrap()).unwrap() };
+    let before = told(&host).told;
+    assert_eq!(before.len(), 1);
+    (host.sample.running, host.sample.matched) = (None, None);
+    host.hold(20.0, 20.0);
+    (host.sample.running, host.sample.matched) = counted;
+    host.hold(20.0, 20.0);
+    assert_eq!(told(&host).told, before);
+}
+
+#[test]
+fn a_host_from_which_nobody_answered_has_earned_nothing_and_missed_nothing() {
+    let mut host = Host::new(0, 0);
+    assert_eq!(host.ladder.unseen(None), None);
+    host.free(2 * GIB);
+    host.hold(40.0, 20.0);
+    host.free(12 * GIB);
+    host.hold(100.0, 20.0);
+    let known: Standing = serde_json::from_str(host.ledger.as_deref().unwrap()).unwrap();
+    let unseen = host.ladder.unseen(Some(&known)).unwrap();
+    assert_eq!(host.ladder.unseen(Some(&unseen)), None, "once is enough");
+    let (before, rung) = (known.rung(), unseen.rung());
+    assert_eq!((rung.up, rung.good, rung.calm, rung.soft_n, rung.hard_n), (None, 0.0, 0.0, 0, 0));
+    assert_eq!((rung.misses, rung.dev, rung.t), (before.misses, before.dev, before.t));
+    host.ledger = Some(serde_json::to_string(&unseen).unwrap());
+    host.hold(120.0, 60.0);
+    assert_eq!(host.modes(), (Mode::Hold, Mode::Run));
+    host.hold(60.0, 60.0);
+    assert_eq!(host.modes(), (Mode::Run, Mode::Run));
 }
