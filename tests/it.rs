@@ -21,10 +21,14 @@ mod crontab_faults;
 mod diagnostics;
 #[path = "it/forge.rs"]
 mod forge;
+#[path = "it/forge_ci.rs"]
+mod forge_ci;
 #[path = "it/forge_server.rs"]
 mod forge_server;
 #[path = "it/forge_token.rs"]
 mod forge_token;
+#[path = "it/forgejo_server.rs"]
+mod forgejo_server;
 #[path = "it/guard.rs"]
 mod guard;
 #[path = "it/guard_faults.rs"]
@@ -147,3 +151,5 @@ mod transport_jump;
 mod transport_login;
 #[path = "it/trust.rs"]
 mod trust;
+#[path = "it/woodpecker_server.rs"]
+mod woodpecker_server;

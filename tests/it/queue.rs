@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::forge::{issue, label, pipeline, pull};
+use super::forge::{issue, label, pull};
+use super::forge_ci::pipeline;
 use super::forge_server::{Fault, Server};
 use super::support::{Ended, Place, calm};
 
