@@ -8,6 +8,9 @@ use crate::remote::sample::Sample;
 /// The level of a host of which nothing is known.
 pub const UNKNOWN: u8 = 4;
 
+/// From this level on a host is looked at more often.
+const URGENT: u8 = 2;
+
 /// A host after its newest sample.
 #[derive(Clone, Debug)]
 pub struct Decided {
@@ -21,6 +24,13 @@ pub struct Decided {
     pub sample: Sample,
     /// What is worth telling.
     pub events: Vec<Event>,
+}
+
+impl Decided {
+    /// It is under hard pressure.
+    pub fn is_urgent(&self) -> bool {
+        (URGENT..UNKNOWN).contains(&self.record.level)
+    }
 }
 
 /// What was latched when the journal was last written.

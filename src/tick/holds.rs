@@ -300,6 +300,11 @@ impl Holds {
         busy
     }
 
+    /// Whether something is to be done once every host has answered.
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Says that nothing is changed on a host, as an event only when that is new.
     fn bar(&mut self, host: &str, why: String) {
         let before = self.book.document.hosts.get(host).and_then(|entry| entry.barred.clone());

@@ -38,7 +38,7 @@ pub mod stop;
 mod turn;
 pub mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ pub use self::holds::Action;
 use self::jobs::Jobs;
 use self::lock::Lock;
 use self::logs::Logs;
-use self::observe::{Answer, Bounds, Seen, Target, sweep};
+use self::observe::{Answer, Bounds, Seen, Sweep, Target};
 use self::pending::Pending;
 pub use self::progress::Progress;
 pub use self::refusals::Waits;
@@ -119,9 +119,6 @@ pub struct Watch {
     pub until: Duration,
 }
 
-/// From this level on a host is looked at more often.
-const URGENT: u8 = 2;
-
 /// What a tick found.
 #[derive(Debug)]
 pub struct Outcome {
@@ -155,36 +152,56 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
     let (lock, left) = if wake.check { None } else { Some(Lock::take(wake.state, wake.stuck)?) }.unzip();
     let mut left: Vec<Event> = left.flatten().map(|left| left.event()).into_iter().collect();
     let all = std::mem::take(&mut wake.targets);
+    let order: HashMap<&str, usize> =
+        all.iter().enumerate().map(|(index, target)| (target.name.as_str(), index)).collect();
+    let asked_all = wake.names.iter().all(|name| all.iter().any(|target| target.name == *name));
+    let mut sweep = Sweep::new(wake.fleet, wake.bounds);
     let mut outcome: Option<Outcome> = None;
-    let mut targets = all.clone();
+    let (mut fresh, mut late) = (all.clone(), Vec::new());
     // Where it cannot be written either, it is known here from look to look.
     let mut pending = Pending::read(wake.state);
     // Side by side with the hosts: these do not wait for a forge.
     let backlog = wake.repos.look(&repos::records(wake.state), wake.due, Timestamp::now());
     loop {
         let began = Instant::now();
-        let round = Round { wake: &wake, targets, lock: lock.as_ref(), reserve: &reserve, ci: &backlog };
-        let (seen, waits) = round.run(std::mem::take(&mut left), pending, report).await;
+        // Where another look is due before all have answered, who has not is left to that one.
+        let due = wake.watch.map(|watch| began + watch.every..clock + watch.until);
+        let round =
+            Round { wake: &wake, fresh, late, asked_all, due, lock: lock.as_ref(), reserve: &reserve, ci: &backlog };
+        let (seen, waits) = round.run(&mut sweep, std::mem::take(&mut left), pending, report).await;
         pending = waits;
         outcome = Some(match outcome {
             None => seen,
             Some(before) => before.then(seen, clock.elapsed()),
         });
         let hosts = outcome.iter().flat_map(|outcome| &outcome.hosts);
-        let urgent: BTreeSet<&str> = hosts
-            .filter(|decided| (URGENT..UNKNOWN).contains(&decided.record.level))
-            .map(|decided| decided.record.host.as_str())
-            .collect();
+        let out: BTreeSet<&str> = sweep.out().collect();
+        let mut urgent: BTreeSet<&str> =
+            hosts.filter(|decided| decided.is_urgent()).map(|decided| decided.record.host.as_str()).collect();
+        urgent.retain(|host| !out.contains(host));
         let next = wake.watch.filter(|_| !urgent.is_empty()).and_then(|watch| {
             let wait = watch.every.saturating_sub(began.elapsed());
             (clock.elapsed() + wait < watch.until).then_some(wait)
         });
-        let Some(wait) = next else { break };
-        targets = all.iter().filter(|target| urgent.contains(target.name.as_str())).cloned().collect();
-        debug!(hosts = targets.len(), seconds = wait.as_secs_f64(), "looking again at hosts under hard pressure");
-        tokio::time::sleep(wait).await;
+        match next {
+            Some(wait) => {
+                debug!(
+                    hosts = urgent.len(),
+                    seconds = wait.as_secs_f64(),
+                    "looking again at hosts under hard pressure"
+                );
+                tokio::time::sleep(wait).await;
+            }
+            None if out.is_empty() => break,
+            None => urgent.clear(),
+        }
+        let of = |names: &BTreeSet<&str>| -> Vec<Target> {
+            all.iter().filter(|target| names.contains(target.name.as_str())).cloned().collect()
+        };
+        (fresh, late) = (of(&urgent), of(&out));
     }
     let mut outcome = outcome.ok_or_else(|| Error::failed("no look was taken"))?;
+    outcome.hosts.sort_by_key(|decided| order.get(decided.sample.host.as_str()));
     lock.iter().for_each(Lock::progress);
     repos::finish(&wake, backlog, &mut outcome, clock).await;
     drop(lock);
@@ -195,10 +212,13 @@ impl Outcome {
     /// This tick, after one more look at some of its hosts.
     fn then(mut self, mut later: Outcome, elapsed: Duration) -> Outcome {
         for decided in later.hosts {
-            if let Some(known) = self.hosts.iter_mut().find(|known| known.sample.host == decided.sample.host) {
-                *known = decided;
+            match self.hosts.iter_mut().find(|known| known.sample.host == decided.sample.host) {
+                Some(known) => *known = decided,
+                None => self.hosts.push(decided),
             }
         }
+        self.tick.hosts = self.hosts.len() as u64;
+        self.tick.missed = self.hosts.iter().filter(|decided| decided.record.level == UNKNOWN).count() as u64;
         self.events.append(&mut later.events);
         self.actions.append(&mut later.actions);
         self.standings.append(&mut later.standings);
@@ -221,16 +241,19 @@ pub async fn probe(
     report: &dyn Fn(&Progress),
 ) {
     report(&Progress::Begun { hosts: targets.len() });
-    sweep(targets, fleet, bounds, |seen| match seen {
-        Seen::Asked(host) => report(&Progress::Asked { host }),
-        Seen::Answer(answer) => {
-            let reach = answer.reach.clone();
-            if !tell(*answer) {
-                fleet.release(&reach);
+    let mut sweep = Sweep::new(fleet, bounds);
+    sweep.ask(targets);
+    while let Some(seen) = sweep.next().await {
+        match seen {
+            Seen::Asked(host) => report(&Progress::Asked { host }),
+            Seen::Answer(answer) => {
+                let reach = answer.reach.clone();
+                if !tell(*answer) {
+                    fleet.release(&reach);
+                }
             }
         }
-    })
-    .await;
+    }
     report(&Progress::Ended);
 }
 

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::lead::boot_clock;
 use crate::remote::logs::Fetched;
 use crate::remote::probe::{Program, Request};
 use crate::remote::sample::{Heard, Sample};
 use crate::ssh::exec::{Command, Ended, Output};
 use crate::ssh::{Failed, Fleet, Reach, each};
 use jiff::Timestamp;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
 
 /// A probe's answer without logs is a few KiB, and with all that is known of thousands of runs a MiB; more is a host gone
 /// mad.
@@ -56,10 +59,21 @@ pub struct Answer {
     pub logs: Option<Fetched>,
     /// How long it took, in seconds.
     pub seconds: f64,
+    /// When it was asked.
+    pub asked: Instant,
+    /// When the answer was in, by the clock that goes on while this machine sleeps.
+    pub heard: f64,
     /// How the login went.
     pub login: Login,
     /// How it is reached, for who has more to do there; who has not calls [`Fleet::release`].
     pub reach: Reach,
+}
+
+impl Answer {
+    /// The host gave a sample.
+    pub fn is_sample(&self) -> bool {
+        self.sample.missing.is_none()
+    }
 }
 
 /// How a login went.
@@ -81,40 +95,98 @@ pub enum Seen {
     Answer(Box<Answer>),
 }
 
-/// Asks every target and tells of each as soon as it is known, in whatever order they answer. Every target gives
-/// exactly one answer.
-pub async fn sweep(targets: Vec<Target>, fleet: &Fleet, bounds: Bounds, mut tell: impl FnMut(Seen)) {
-    let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
-    let deadline = tokio::time::Instant::now() + bounds.sweep;
-    let mut out: HashMap<String, Reach> =
-        targets.iter().map(|target| (target.name.clone(), target.reach.clone())).collect();
-    let fleet = fleet.clone();
-    let mut tasks = each(targets, bounds.forks, move |target: Target| {
-        let (send, fleet) = (send.clone(), fleet.clone());
-        async move {
-            let _ = send.send(Seen::Asked(target.name.clone()));
-            let began = Instant::now();
-            let ((sample, logs), login) = match ask(&target, &fleet, bounds.command).await {
-                Ok(answer) => (answer, Login::Fine),
-                Err((why, login)) => ((Sample::missing(&target.name, Timestamp::now(), why), None), login),
-            };
-            let seconds = began.elapsed().as_secs_f64();
-            let answer = Answer { sample, logs, seconds, login, reach: target.reach };
-            let _ = send.send(Seen::Answer(Box::new(answer)));
-        }
-    });
-    while let Ok(Some(seen)) = tokio::time::timeout_at(deadline, receive.recv()).await {
-        if let Seen::Answer(answer) = &seen {
-            out.remove(&answer.sample.host);
-        }
-        tell(seen);
+/// The hosts that are being asked. Each is told of as soon as it has answered, in whatever order they do; more can be asked
+/// meanwhile, so that one that takes long stands in nobody's way. Every target gives exactly one answer.
+pub struct Sweep {
+    fleet: Fleet,
+    bounds: Bounds,
+    send: UnboundedSender<Seen>,
+    receive: UnboundedReceiver<Seen>,
+    /// Who has not answered yet.
+    out: HashMap<String, Out>,
+    /// What is asked together ends together.
+    batches: Vec<(tokio::time::Instant, JoinSet<()>)>,
+    /// When a host that is not this machine last gave a sample.
+    pub heard: Option<Instant>,
+}
+
+/// A host that has not answered yet.
+struct Out {
+    reach: Reach,
+    asked: Instant,
+    deadline: tokio::time::Instant,
+}
+
+impl Sweep {
+    /// One that asks nobody yet.
+    pub fn new(fleet: &Fleet, bounds: Bounds) -> Sweep {
+        let (send, receive) = unbounded_channel();
+        Sweep { fleet: fleet.clone(), bounds, send, receive, out: HashMap::new(), batches: Vec::new(), heard: None }
     }
-    tasks.shutdown().await;
-    for (name, reach) in out {
-        let why = format!("no answer when the sweep ended after {} s", bounds.sweep.as_secs());
-        let sample = Sample::missing(name, Timestamp::now(), why);
-        let seconds = bounds.sweep.as_secs_f64();
-        tell(Seen::Answer(Box::new(Answer { sample, logs: None, seconds, login: Login::Untried, reach })));
+
+    /// Asks these hosts; from now on they have the time of a sweep.
+    pub fn ask(&mut self, targets: Vec<Target>) {
+        let (asked, deadline) = (Instant::now(), tokio::time::Instant::now() + self.bounds.sweep);
+        let out = |target: &Target| (target.name.clone(), Out { reach: target.reach.clone(), asked, deadline });
+        self.out.extend(targets.iter().map(out));
+        let (send, fleet, command) = (self.send.clone(), self.fleet.clone(), self.bounds.command);
+        let tasks = each(targets, self.bounds.forks, move |target: Target| {
+            let (send, fleet) = (send.clone(), fleet.clone());
+            async move {
+                let _ = send.send(Seen::Asked(target.name.clone()));
+                let began = Instant::now();
+                let ((sample, logs), login) = match ask(&target, &fleet, command).await {
+                    Ok(answer) => (answer, Login::Fine),
+                    Err((why, login)) => ((Sample::missing(&target.name, Timestamp::now(), why), None), login),
+                };
+                let (seconds, heard) = (began.elapsed().as_secs_f64(), boot_clock().seconds);
+                let answer = Answer { sample, logs, seconds, asked, heard, login, reach: target.reach };
+                let _ = send.send(Seen::Answer(Box::new(answer)));
+            }
+        });
+        self.batches.push((deadline, tasks));
+    }
+
+    /// Who has not answered yet.
+    pub fn out(&self) -> impl Iterator<Item = &str> {
+        self.out.keys().map(String::as_str)
+    }
+
+    /// What is known next; none once every target has answered. May be dropped and called again.
+    pub async fn next(&mut self) -> Option<Seen> {
+        loop {
+            let deadline = self.out.values().map(|out| out.deadline).min()?;
+            match tokio::time::timeout_at(deadline, self.receive.recv()).await {
+                Ok(Some(Seen::Answer(answer))) => {
+                    // Whose time was up has been told of.
+                    if self.out.remove(&answer.sample.host).is_none() {
+                        continue;
+                    }
+                    if answer.is_sample() && !matches!(answer.reach, Reach::Local) {
+                        self.heard = Some(Instant::now());
+                    }
+                    return Some(Seen::Answer(answer));
+                }
+                Ok(Some(seen)) => return Some(seen),
+                Ok(None) | Err(_) => {
+                    for (_, tasks) in self.batches.iter_mut().filter(|(until, _)| *until <= deadline) {
+                        tasks.shutdown().await;
+                    }
+                    let late = self.out.iter().find(|(_, out)| out.deadline <= deadline).map(|(name, _)| name.clone());
+                    let (name, out) = self.out.remove_entry(&late?)?;
+                    let why = format!("no answer when the sweep ended after {} s", self.bounds.sweep.as_secs());
+                    return Some(Seen::Answer(Box::new(Answer {
+                        sample: Sample::missing(name, Timestamp::now(), why),
+                        logs: None,
+                        seconds: self.bounds.sweep.as_secs_f64(),
+                        asked: out.asked,
+                        heard: boot_clock().seconds,
+                        login: Login::Untried,
+                        reach: out.reach,
+                    })));
+                }
+            }
+        }
     }
 }
 
@@ -180,12 +252,13 @@ mod tests {
     async fn samples(targets: Vec<Target>, bounds: Bounds) -> Vec<Sample> {
         let mut samples = Vec::new();
         let fleet = Fleet::new(Options::default()).await.unwrap();
-        sweep(targets, &fleet, bounds, |seen| {
+        let mut sweep = Sweep::new(&fleet, bounds);
+        sweep.ask(targets);
+        while let Some(seen) = sweep.next().await {
             if let Seen::Answer(answer) = seen {
                 samples.push(answer.sample);
             }
-        })
-        .await;
+        }
         samples.sort_by(|a, b| a.host.cmp(&b.host));
         samples
     }

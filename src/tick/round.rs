@@ -1,10 +1,12 @@
 //! One look at some hosts, start to end: each is decided and acted on as soon as its own answer is in, then all is recorded.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use tokio::time::timeout_at;
 use tracing::{debug, info};
 
 use super::capacity::Looked;
@@ -15,21 +17,31 @@ use super::holds::{Holds, Kept, Setup};
 use super::lead::boot_clock;
 use super::lock::Lock;
 use super::logs::Incoming;
-use super::observe::{Answer, Barred, Target};
+use super::observe::{Answer, Barred, Seen, Sweep, Target};
 use super::pending::Pending;
 use super::pressure::Ladder;
 use super::reserve::Reserve;
-use super::{Decided, Outcome, Progress, UNKNOWN, Wake, controller, decide, gc, place, probe, refusals};
+use super::{Decided, Outcome, Progress, UNKNOWN, Wake, controller, decide, gc, place, refusals};
 use crate::error::Result;
 use crate::inventory::settings;
 use crate::journal::{Batch, Event, HostRecord, Journal, Refusal, TickRecord};
 use crate::remote::logs::Book;
 use crate::ssh::Reach;
 
+/// How old an answer may be when a look takes it in, in seconds: the end of the look before may have taken long.
+const FRESH: f64 = 20.0;
+
 /// One look at some hosts, start to end.
 pub(super) struct Round<'a> {
     pub(super) wake: &'a Wake<'a>,
-    pub(super) targets: Vec<Target>,
+    /// Whom to ask.
+    pub(super) fresh: Vec<Target>,
+    /// Who was asked by an earlier look and has not answered yet.
+    pub(super) late: Vec<Target>,
+    /// Every host of the inventory is asked by this tick.
+    pub(super) asked_all: bool,
+    /// When the next look at hosts under hard pressure is due, and until when one may begin; none for one look.
+    pub(super) due: Option<Range<Instant>>,
     pub(super) lock: Option<&'a Lock>,
     pub(super) reserve: &'a Reserve,
     /// Who knows what the CI of each repo has to do.
@@ -37,14 +49,18 @@ pub(super) struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// `pending` is what earlier looks could not write; gives what waits after this one.
+    /// `pending` is what earlier looks could not write; gives what waits after this one. Who has not answered when the next
+    /// look is due is still out in `sweep`.
     pub(super) async fn run(
         self,
+        sweep: &mut Sweep,
         mut events: Vec<Event>,
         pending: Pending,
         report: &dyn Fn(&Progress),
     ) -> (Outcome, Pending) {
-        let Round { wake, mut targets, lock, reserve, ci } = self;
+        let Round { wake, fresh, late, asked_all, due, lock, reserve, ci } = self;
+        let news: BTreeSet<String> = fresh.iter().map(|target| target.name.clone()).collect();
+        let mut targets: Vec<Target> = fresh.into_iter().chain(late).collect();
         let (began, clock) = (Timestamp::now(), Instant::now());
         let mut memory = Memory::open(wake, reserve);
         events.extend(memory.aside.take().map(moved_aside));
@@ -79,44 +95,88 @@ impl Round<'_> {
             targets.iter().map(|target| (target.name.clone(), target.clone())).collect();
         let places: HashMap<String, Place> =
             targets.iter().map(|target| (target.name.clone(), place(target))).collect();
-        let mut asked: HashMap<String, f64> = HashMap::new();
+        // By host, when it was asked, by the boot clock.
+        let mut asked_at: HashMap<String, f64> = HashMap::new();
         let mut refusals = Vec::new();
-        let mut hosts = Vec::with_capacity(order.len());
-        let decide_one = |answer: Answer| {
-            let Answer { sample, logs, seconds, login, .. } = answer;
-            if let (Some(incoming), Some(logs)) = (&mut incoming, logs) {
-                incoming.take(&sample, logs);
+        let mut hosts: Vec<Decided> = Vec::with_capacity(order.len());
+        let mut asked: HashMap<String, Instant> = HashMap::new();
+        targets.retain(|target| news.contains(&target.name));
+        let looking = async {
+            report(&Progress::Begun { hosts: order.len() });
+            sweep.ask(targets);
+            let mut waits = due.is_some();
+            loop {
+                let seen = match &due {
+                    Some(due) if waits => match timeout_at(due.start.into(), sweep.next()).await {
+                        Ok(seen) => seen,
+                        Err(_) => {
+                            waits = false;
+                            None
+                        }
+                    },
+                    _ => sweep.next().await,
+                };
+                match seen {
+                    Some(Seen::Asked(host)) => report(&Progress::Asked { host }),
+                    // What came while nobody listened is no fresh sample any more.
+                    Some(Seen::Answer(answer)) if answer.is_sample() && boot_clock().seconds - answer.heard > FRESH => {
+                        sweep.ask(known.get(&answer.sample.host).cloned().into_iter().collect());
+                    }
+                    Some(Seen::Answer(answer)) => {
+                        let Answer { sample, logs, seconds, login, reach, asked: since, heard } = *answer;
+                        if let (Some(incoming), Some(logs)) = (&mut incoming, logs) {
+                            incoming.take(&sample, logs);
+                        }
+                        lock.iter().for_each(|lock| lock.progress());
+                        asked_at.insert(sample.host.clone(), heard - sample.rtt_s.unwrap_or(0.0));
+                        debug!(host = sample.host, seconds, missing = sample.missing, "answered");
+                        let refusal = memory.refusals.get(&sample.host);
+                        refusals.extend(refusals::next(refusal, &sample.host, &login, sample.at, wake.waits));
+                        let previous = memory.known.get(&sample.host);
+                        let standing = holds.standing(&sample.host);
+                        let latches = ladder.latches(standing, decide::latches(previous));
+                        let decided = decide::decide(previous, latches, wake.policy, sample);
+                        let (host, level) = (decided.record.host.clone(), decided.record.level);
+                        // A miss is one only if others answer: that is known at the end of the sweep.
+                        let step = (level != UNKNOWN && !holds.foreign(&decided.sample)).then(|| {
+                            ladder.look(standing, &decided, &holds.shown(&host), boot_clock().seconds, holds.firm())
+                        });
+                        let needed = match (places.get(&host), known.get(&host)) {
+                            (Some(place), Some(target)) => holds.saw(place.clone(), target.clone(), &decided, step),
+                            _ => false,
+                        };
+                        report(&Progress::Answered {
+                            host: host.clone(),
+                            level,
+                            seconds,
+                            verdict: decided.record.verdict.clone(),
+                        });
+                        asked.insert(host, since);
+                        hosts.push(decided);
+                        if !needed {
+                            wake.fleet.release(&reach);
+                        }
+                    }
+                    None if waits || sweep.out().next().is_none() => break,
+                    // The next look is due.
+                    None => {}
+                }
+                let late = due.as_ref().is_some_and(|due| due.contains(&Instant::now()));
+                if late && !holds.waits() && hosts.iter().any(Decided::is_urgent) {
+                    break;
+                }
             }
-            lock.iter().for_each(|lock| lock.progress());
-            asked.insert(sample.host.clone(), boot_clock().seconds - sample.rtt_s.unwrap_or(0.0));
-            debug!(host = sample.host, seconds, missing = sample.missing, "answered");
-            let refusal = memory.refusals.get(&sample.host);
-            refusals.extend(refusals::next(refusal, &sample.host, &login, sample.at, wake.waits));
-            let previous = memory.known.get(&sample.host);
-            let standing = holds.standing(&sample.host);
-            let latches = ladder.latches(standing, decide::latches(previous));
-            let decided = decide::decide(previous, latches, wake.policy, sample);
-            let (host, level) = (decided.record.host.clone(), decided.record.level);
-            // A miss is one only if others answer: that is known at the end of the sweep.
-            let step = (level != UNKNOWN && !holds.foreign(&decided.sample))
-                .then(|| ladder.look(standing, &decided, &holds.shown(&host), boot_clock().seconds, holds.firm()));
-            let needed = match (places.get(&host), known.get(&host)) {
-                (Some(place), Some(target)) => holds.saw(place.clone(), target.clone(), &decided, step),
-                _ => false,
-            };
-            report(&Progress::Answered { host, level, seconds, verdict: decided.record.verdict.clone() });
-            hosts.push(decided);
-            needed
+            report(&Progress::Ended);
         };
-        let looking = probe(targets, wake.fleet, wake.bounds, decide_one, report);
         let repos: Vec<String> = wake.repos.repos.iter().map(|repo| repo.name.clone()).collect();
         // Hosts in trouble are looked at again soon, whatever a CI takes.
         let bound = wake.watch.map_or(wake.bounds.sweep, |watch| watch.every).min(wake.bounds.sweep);
         let ((), loads) = tokio::join!(looking, loads(ci, &repos, bound));
         holds.loads(&loads);
         hosts.sort_by_key(|decided| order.get(&decided.sample.host));
-        let all = wake.names.iter().all(|name| known.contains_key(name));
-        missed(&mut hosts, &known, &mut holds, &ladder, &memory.known, all);
+        let all = asked_all && sweep.out().next().is_none();
+        let silent = Silent { targets: &known, asked: &asked, heard: sweep.heard, all };
+        missed(&mut hosts, &silent, &mut holds, &ladder, &memory.known);
         let mut kept = holds.close(reserve).await;
         let mut leading = None;
         if let Some((ledger, before)) = kept.book.take() {
@@ -132,7 +192,7 @@ impl Round<'_> {
                 let place = places.get(&decided.sample.host).filter(|place| !kept.barred.contains(&place.name))?;
                 let concerned = decided.sample.runs.as_ref().is_some_and(|runs| !runs.is_empty())
                     || settling.before.claims.values().any(|claim| claim.host == place.name);
-                let asked = *asked.get(&decided.sample.host)?;
+                let asked = *asked_at.get(&decided.sample.host)?;
                 let looked = Looked { sample: decided.sample.clone(), asked };
                 concerned.then(|| Look { place: place.clone(), looked })
             });
@@ -214,34 +274,55 @@ impl Round<'_> {
     }
 }
 
+/// What is needed to judge a host that gave no sample.
+struct Silent<'a> {
+    targets: &'a HashMap<String, Target>,
+    /// When each host was asked.
+    asked: &'a HashMap<String, Instant>,
+    /// When a remote host last gave a sample.
+    heard: Option<Instant>,
+    /// All hosts of the inventory were asked by this tick, and have answered or were given up.
+    all: bool,
+}
+
+impl Silent<'_> {
+    fn is_remote(&self, host: &str) -> bool {
+        self.targets.get(host).is_some_and(|target| !matches!(target.reach, Reach::Local))
+    }
+
+    /// Since it was asked no remote host has answered: it may be this machine that is cut off.
+    fn is_cut_off(&self, host: &str) -> bool {
+        let asked = self.asked.get(host);
+        self.is_remote(host) && self.heard.is_none_or(|heard| asked.is_some_and(|asked| heard < *asked))
+    }
+}
+
 /// Judges the hosts that gave no sample, now that it is known who did. Where no remote host answered it may be this machine
 /// that is cut off: nothing is concluded about any of them. That is told once, and only when all of them were asked.
 fn missed(
     hosts: &mut [Decided],
-    targets: &HashMap<String, Target>,
+    silent: &Silent<'_>,
     holds: &mut Holds,
     ladder: &Ladder,
     before: &HashMap<String, HostRecord>,
-    all: bool,
 ) {
-    let remote = |host: &str| targets.get(host).is_some_and(|target| !matches!(target.reach, Reach::Local));
-    let asked = || hosts.iter().filter(|decided| remote(&decided.sample.host));
-    let cut_off = asked().next().is_some() && asked().all(|decided| decided.sample.missing.is_some());
-    if cut_off && all {
-        let silent: Vec<&str> = asked().map(|decided| decided.sample.host.as_str()).collect();
+    let asked = || hosts.iter().filter(|decided| silent.is_remote(&decided.sample.host));
+    let cut_off = silent.all && silent.heard.is_none();
+    if cut_off {
+        let names: Vec<&str> = asked().map(|decided| decided.sample.host.as_str()).collect();
         let why = asked().next().and_then(|decided| decided.sample.missing.as_deref()).unwrap_or_default();
-        if silent.iter().any(|host| before.get(*host).is_none_or(|known| known.level != UNKNOWN)) {
+        if names.iter().any(|host| before.get(*host).is_none_or(|known| known.level != UNKNOWN)) {
             let message = format!(
                 "no remote host answers: this machine seems to be cut off, so nothing is concluded about {} ({why})",
-                silent.join(", "),
+                names.join(", "),
             );
             holds.tell(None, "cut off", 3, message);
         }
     }
     for decided in hosts.iter_mut().filter(|decided| decided.record.level == UNKNOWN) {
         let host = decided.sample.host.clone();
-        if cut_off && remote(&host) {
-            decided.events.retain(|event| !all || event.what != "missed");
+        if silent.is_cut_off(&host) {
+            decided.events.retain(|event| !cut_off || event.what != "missed");
             if let Some(standing) = ladder.unseen(holds.standing(&host)) {
                 holds.stands(&host, standing, Vec::new());
             }
