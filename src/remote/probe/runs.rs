@@ -250,7 +250,8 @@ mod tests {
             assert_eq!(one(&format!("file 0 {changed} 20261126-a/critical")).critical, Some(critical), "{changed}");
         }
         // By another number, another age.
-        let text = format!("begin factory-probe 1\n{RUN}file 0 1795675012 20261126-a/critical\nend\n");
+        let text =
+            format!("begin factory-probe 1\n{RUN}clock_end 1795675033\nfile 0 1795675012 20261126-a/critical\nend\n");
         for (age, critical) in [(20, false), (21, true)] {
             let request = Request { critical: Duration::from_secs(age), ..Request::default() };
             let run = request.report(text.as_bytes()).unwrap().runs.unwrap().remove(0);
