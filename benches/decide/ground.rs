@@ -75,6 +75,7 @@ impl Ground {
             known: first.collect(),
             samples: samples(3660.0),
             runs: Runs {
+                blind: false,
                 taken: (0..many).map(|repo| format!("r{repo}#1")).collect(),
                 known: inventory.repos.repos.iter().map(|repo| (repo.name.clone(), now)).collect(),
             },
@@ -207,6 +208,7 @@ fn book(of: String, size: Size, now: Timestamp) -> Book {
             reviews: Some(vec![review]),
             statuses: Some(Vec::new()),
             pipelines: Some(vec![green]),
+            untold: None,
         }
     };
     let known = |number: u64| KnownPull {

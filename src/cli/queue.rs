@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::context::Context;
 use super::scope::known;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::journal::{Event, HostRecord, Journal, RepoRecord};
@@ -26,7 +26,8 @@ Examples:
 
 In the order in which it is to be done: reviews, then fixes, then new work; each two hours of waiting
 lift something by one class. `#12` is an issue, `!41` a pull. What a run works on, or may, is not
-there: runs are known from the ledger and from the last look at the hosts.
+there: runs are known from the ledger and from the last look at the hosts. Nothing may be begun while
+the ledger cannot be read.
 
 A forge that does not answer takes nothing away: what it said last is shown, with its age.
 
@@ -91,7 +92,7 @@ fn wanted(args: &Args, inventory: &Inventory) -> Result<Vec<String>> {
     Ok(broken.cloned().collect())
 }
 
-/// What is known of runs. A ledger that cannot be read hides no work, but then nothing is known to be orphaned.
+/// What is known of runs.
 async fn runs(inventory: &Inventory, hosts: &[HostRecord], context: &Context) -> Runs {
     let read = async || -> Result<_> {
         let state = context.state_dir(&inventory.settings.fleet)?;
@@ -100,13 +101,14 @@ async fn runs(inventory: &Inventory, hosts: &[HostRecord], context: &Context) ->
             None => Ok(None),
         }
     };
-    let document = read().await.unwrap_or_else(|error: Error| {
+    let document = read().await;
+    if let Err(error) = &document {
         context.ui.warn(&format!("what is worked on is not known: {}", error.with_causes()));
-        None
-    });
+    }
+    let (blind, document) = (document.is_err(), document.ok().flatten());
     let names: BTreeSet<String> = inventory.hosts.iter().map(|host| host.name.clone()).collect();
     let roster = Roster::of(&inventory.settings, &inventory.repos);
-    Runs::of(document.as_ref(), hosts, &names, &inventory.repos.repos, &roster)
+    Runs { blind, ..Runs::of(document.as_ref(), hosts, &names, &inventory.repos.repos, &roster) }
 }
 
 fn exit(looked: &BTreeMap<String, Looked>, work: &BTreeMap<String, Work>, broken: &[String]) -> Exit {

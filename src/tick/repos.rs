@@ -31,13 +31,16 @@ pub(super) async fn finish(wake: &Wake<'_>, backlog: Backlog, outcome: &mut Outc
     let mut looked = backlog.all().await;
     let mut events: Vec<_> = looked.values_mut().flat_map(|looked| std::mem::take(&mut looked.events)).collect();
     let opened = if wake.check { Ledger::open_to_read(wake.state) } else { Ledger::open(wake.state).map(Some) };
-    let ledger = opened.ok().flatten().map(Arc::new);
-    let document = match &ledger {
-        Some(ledger) => ledger.read().await.ok().flatten().map(|(_, document)| document),
-        None => None,
+    let read = match opened {
+        Ok(Some(ledger)) => ledger.read().await.map(|read| (Some(Arc::new(ledger)), read)),
+        Ok(None) => Ok((None, None)),
+        Err(error) => Err(error),
     };
+    let blind = read.is_err();
+    let (ledger, read) = read.unwrap_or_default();
+    let document = read.map(|(_, document)| document);
     let hosts: Vec<HostRecord> = outcome.hosts.iter().map(|decided| decided.record.clone()).collect();
-    let runs = Runs::of(document.as_ref(), &hosts, &wake.names, repos, wake.jobs.roster());
+    let runs = Runs { blind, ..Runs::of(document.as_ref(), &hosts, &wake.names, repos, wake.jobs.roster()) };
     let (now, elapsed) = (Timestamp::now(), began.elapsed());
     let known = repos.iter().filter_map(|repo| Some(Known { repo, book: &looked.get(&repo.name)?.book }));
     let known: Vec<Known<'_>> = known.collect();

@@ -38,6 +38,8 @@ pub enum Reason {
     Active(String, Vec<String>),
     /// It looks orphaned, and not every run is known.
     RunsUnknown,
+    /// It may be begun for all that is known, but what has a claim is not.
+    ClaimsUnknown,
     /// It has this label, for what waits or lacks something.
     Label(String),
     /// It lacks this label, for what may be begun.
@@ -68,6 +70,7 @@ impl std::fmt::Display for Reason {
             }
             Reason::Active(label, who) => write!(f, "it is labelled {label} and assigned to {}", who.join(", ")),
             Reason::RunsUnknown => f.write_str("nobody seems to work on it, but not every run is known"),
+            Reason::ClaimsUnknown => f.write_str("whether a run works on it is not known: the ledger cannot be read"),
             Reason::Label(label) => write!(f, "it is labelled {label}"),
             Reason::NotLabelled(label) => write!(f, "it is not labelled {label}"),
             Reason::Assigned(who) => write!(f, "it is assigned to {who}"),
@@ -143,6 +146,7 @@ pub fn judge(repo: &Repo<'_>, seen: &Seen<'_>, graph: &Graph<'_>, closing: &Clos
     }
     match waits(repo, seen, graph, closing, issue) {
         Some(reason) => no(reason),
+        None if seen.blind => no(Reason::ClaimsUnknown),
         None if active => Verdict::Orphaned,
         None => Verdict::Ready,
     }

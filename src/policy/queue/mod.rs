@@ -88,6 +88,8 @@ pub struct Seen<'a> {
     pub facts: BTreeMap<&'a Ref, Fact>,
     /// The tasks that have a claim, or a run that lives, is unknown or is quarantined.
     pub taken: &'a BTreeSet<&'a str>,
+    /// What has a claim is not known: the ledger could not be read. Then nothing may be begun.
+    pub blind: bool,
     /// As of when every run that there may be is known with its task: all hosts answered, and no agent of the repo runs of
     /// which nobody knows what it is about. Otherwise nothing is orphaned, nor is what was begun after that.
     pub runs_as_of: Option<Timestamp>,
@@ -155,6 +157,9 @@ pub struct Pull {
     pub statuses: Option<Vec<Status>>,
     /// The pipelines of its head commit, others do no harm; `None` when CI did not tell.
     pub pipelines: Option<Vec<Pipeline>>,
+    /// Why the forge did not tell its reviews or statuses, for people.
+    #[serde(default)]
+    pub untold: Option<String>,
 }
 
 /// A formal review of a pull.

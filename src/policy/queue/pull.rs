@@ -6,8 +6,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::pipeline::{self, Infra, Red, Wait};
-use super::statuses::checks;
+use super::statuses::{self, checks};
 use super::{Pull, Repo, Review, Says, Seen, review_task, same, task};
+
+/// Why nothing is done about a pull while nobody knows what has a claim.
+const BLIND: &str = "whether a run works on it is not known: the ledger cannot be read";
 
 /// What is to become of a pull.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -126,7 +129,7 @@ pub fn judge(repo: &Repo<'_>, seen: &Seen<'_>, pull: &Pull, now: Timestamp) -> V
         return waits(Why::Draft);
     }
     let Some(reviews) = &pull.reviews else {
-        return Verdict::Unknown("the forge does not tell its reviews".to_owned());
+        return Verdict::Unknown(untold(pull, "the forge does not tell its reviews"));
     };
     let opinions = opinions(repo, pull, reviews);
     let here = |review: &&&Review| review.commit == pull.head;
@@ -134,6 +137,7 @@ pub fn judge(repo: &Repo<'_>, seen: &Seen<'_>, pull: &Pull, now: Timestamp) -> V
     let names = |all: Vec<&&Review>| all.iter().map(|review| review.author.clone()).collect::<Vec<_>>();
     let fixes = |fix: Fix| match tasks(repo, pull).into_iter().find(|task| seen.is_taken(|| task.clone())) {
         Some(task) => waits(Why::Taken(task)),
+        None if seen.blind => Verdict::Unknown(BLIND.to_owned()),
         None => Verdict::NeedsFixes(fix),
     };
     let against: Vec<&&Review> = by(Says::ChangesRequested).filter(here).collect();
@@ -145,6 +149,7 @@ pub fn judge(repo: &Repo<'_>, seen: &Seen<'_>, pull: &Pull, now: Timestamp) -> V
         pipeline::Says::Red(red) => return fixes(Fix::Ci(red)),
         pipeline::Says::Infrastructure(infra) => return Verdict::Infrastructure(infra),
         pipeline::Says::Waiting(wait) => return waits(Why::Ci(wait)),
+        pipeline::Says::Unknown(why) if why == statuses::SILENT => return Verdict::Unknown(untold(pull, why)),
         pipeline::Says::Unknown(why) => return Verdict::Unknown(why.to_owned()),
     }
     let (has, needs) =
@@ -164,7 +169,7 @@ pub fn judge(repo: &Repo<'_>, seen: &Seen<'_>, pull: &Pull, now: Timestamp) -> V
     // The forge asks its own badges, and answers 405 whatever CI says.
     match pull.statuses.as_ref().map(|statuses| checks(repo.checks, statuses)) {
         None if repo.checks.is_empty() => Verdict::Mergeable,
-        None => Verdict::Unknown("the forge does not tell the status checks".to_owned()),
+        None => Verdict::Unknown(untold(pull, statuses::SILENT)),
         Some(pipeline::Says::Green(_)) => Verdict::Mergeable,
         Some(pipeline::Says::Red(Red::Check(context)) | pipeline::Says::Infrastructure(Infra::Check(context))) => {
             waits(Why::Badge(vec![context]))
@@ -173,6 +178,11 @@ pub fn judge(repo: &Repo<'_>, seen: &Seen<'_>, pull: &Pull, now: Timestamp) -> V
         Some(pipeline::Says::Waiting(Wait::Ended(context))) => waits(Why::Badge(vec![context])),
         Some(_) => waits(Why::MergeNotKnown),
     }
+}
+
+/// What is not told, with the cause where it is known.
+fn untold(pull: &Pull, what: &str) -> String {
+    pull.untold.as_ref().map_or_else(|| what.to_owned(), |why| format!("{what}: {why}"))
 }
 
 /// A green pull without its approvals.
@@ -192,6 +202,9 @@ fn unapproved(repo: &Repo<'_>, seen: &Seen<'_>, pull: &Pull, reviews: &[Review],
     let review = || review_task(repo.name, pull.number, &pull.head);
     if seen.is_taken(review) {
         return Verdict::Waiting(Why::Taken(review()));
+    }
+    if seen.blind {
+        return Verdict::Unknown(BLIND.to_owned());
     }
     Verdict::NeedsReview
 }

@@ -36,6 +36,7 @@ struct Look {
     pulls: Vec<Pull>,
     facts: BTreeMap<Ref, Fact>,
     taken: BTreeSet<String>,
+    blind: bool,
     runs_as_of: Option<Timestamp>,
     merged: BTreeMap<u64, u64>,
 }
@@ -94,6 +95,7 @@ fn pull(number: u64) -> Pull {
         reviews: Some(vec![]),
         statuses: Some(vec![]),
         pipelines: Some(vec![ci("pull", State::Success)]),
+        untold: None,
     }
 }
 
@@ -209,7 +211,7 @@ impl Case {
             },
             grace: GRACE,
         };
-        let Look { issues, pulls, facts, taken, runs_as_of, merged } = &self.seen;
+        let Look { issues, pulls, facts, taken, blind, runs_as_of, merged } = &self.seen;
         let elsewhere = self.elsewhere.iter();
         let elsewhere: Vec<_> =
             elsewhere.map(|(slug, n, body)| (slug, n, depends::depends(body, slug, FORGE))).collect();
@@ -222,6 +224,7 @@ impl Case {
             pulls: pulls.iter().collect(),
             facts: facts.iter().map(|(one, fact)| (one, *fact)).collect(),
             taken: &taken,
+            blind: *blind,
             runs_as_of: *runs_as_of,
             merged: merged.clone(),
         };
@@ -290,6 +293,10 @@ fn table() -> Vec<(&'static str, Case, String)> {
         row("a comment hides what is in it", Case::ready("<!--\nDepends on #9\n-->\nDo it."), &"ready"),
         row("merged for it, and the forge left it open", Case::one(mine("in-progress")).with(|case| case.seen.merged = BTreeMap::from([(10, 41)])), &"pull #41 was merged for it: close it, or label it anew if more is to be done"),
         row("not orphaned with a pull", Case::one(mine("in-progress")).closing(|pull| pull.body = "Fixes #10".into()), &"pull #20 is open for it"),
+        row("not ready while claims are unknown", Case::ready("").with(|case| case.seen.blind = true), &"whether a run works on it is not known: the ledger cannot be read"),
+        row("nor orphaned then", Case::one(mine("in-progress")).with(|case| case.seen.blind = true), &"whether a run works on it is not known: the ledger cannot be read"),
+        row("no review while claims are unknown", Case::pull(|_| ()).with(|case| case.seen.blind = true), &"unknown: whether a run works on it is not known: the ledger cannot be read"),
+        row("nor fixes then", Case::ci(vec![red(&[("test", 1)])]).with(|case| case.seen.blind = true), &"unknown: whether a run works on it is not known: the ledger cannot be read"),
         row("orphaned and blocked", Case::one(mine("in-progress blocked")), &"it is labelled blocked"),
         // Issues: pulls for them.
         row("Fixes #N", Case::ready("").closing(|pull| pull.body = "Fixes #10".into()), &"pull #20 is open for it"),
@@ -332,6 +339,7 @@ fn table() -> Vec<(&'static str, Case, String)> {
         row("[WIP]", Case::pull(|pull| pull.title = "[wip] x".into()), &"waits: it is a draft"),
         row("Draft:", Case::pull(|pull| pull.title = "Draft: x".into()), &"waits: it is a draft"),
         row("wipe is no draft", Case::pull(|pull| pull.title = "wipe: x".into()), &"needs a review"),
+        row("reviews that are refused", Case::pull(|pull| (pull.reviews, pull.untold) = (None, Some("403: no".into()))), &"unknown: the forge does not tell its reviews: 403: no"),
         row("its review is claimed", Case::pull(|_| ()).taken("harb!20@bbbb"), &"waits: a run works on harb!20@bbbb, or may"),
         row("the review of an older commit is claimed", Case::pull(|_| ()).taken("harb!20@aaaa"), &"needs a review"),
         row("a closed pull", Case::pull(|pull| pull.open = false), &"not judged"),

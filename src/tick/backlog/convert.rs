@@ -48,6 +48,7 @@ pub fn pull(pull: &forge::Pull, head_at: Timestamp, slug: &str, url: &str) -> qu
         reviews: None,
         statuses: None,
         pipelines: None,
+        untold: None,
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Known<'a> {
 pub struct Runs {
     /// The tasks that have a claim, or a run that lives or may.
     pub taken: BTreeSet<String>,
+    /// The ledger could not be read, so what has a claim is not known.
+    pub blind: bool,
     /// By repo, as of when each run that there may be is known with its task; none where one may not be.
     pub known: BTreeMap<String, Timestamp>,
 }
@@ -74,6 +76,7 @@ impl Runs {
         };
         Runs {
             known: repos.iter().filter_map(known).collect(),
+            blind: false,
             taken: claims.chain(tasks.iter().flatten().cloned()).collect(),
         }
     }
@@ -113,6 +116,7 @@ pub fn judge(all: &[Known<'_>], runs: &Runs, wake: &Wake, now: Timestamp) -> BTr
             pulls: book.pulls.iter().map(|known| &known.pull).collect(),
             facts: facts.collect(),
             taken: taken.get(repo.name.as_str()).unwrap_or(&none),
+            blind: runs.blind,
             runs_as_of: runs.known.get(&repo.name).copied(),
             merged: book.merged.iter().map(|(number, (pull, _))| (*number, *pull)).collect(),
         };

@@ -252,7 +252,10 @@ impl Look<'_> {
                     all.filter(|known| known.number == one.number).for_each(|known| known.clone_from(&one));
                 }
                 // It is asked again at the next look; until then it is not known.
-                Detail::Reviews(Err(_)) | Detail::Statuses(Err(_)) | Detail::Pipeline(Err(_)) => {}
+                Detail::Reviews(Err(failure)) | Detail::Statuses(Err(failure)) => {
+                    known.pull.untold = Some(failure.why.to_string());
+                }
+                Detail::Pipeline(Err(_)) => {}
             }
         }
     }
