@@ -176,6 +176,23 @@ fn the_queue_says_what_is_to_be_done_in_order_and_why_the_rest_is_not() {
 }
 
 #[test]
+fn nothing_may_be_begun_while_the_ledger_cannot_be_read() {
+    let factory = busy();
+    factory.run(&["run"]).code(0);
+    let read = |factory: &Factory| {
+        let all = factory.json(&["queue"], 0);
+        let items = all["items"].as_array().unwrap().len();
+        let of = |number: u64| all["waiting"].as_array().unwrap().iter().find(|one| one["number"] == number).cloned();
+        (items, of(12).map(|one| one["why"].clone()))
+    };
+    assert_eq!(read(&factory), (2, None));
+    std::fs::write(factory.place.state().join("ledger.db"), "it was one").unwrap();
+    let unknown = "whether a run works on it is not known: the ledger cannot be read";
+    assert_eq!(read(&factory), (0, Some(unknown.into())));
+    assert!(factory.run(&["queue"]).code(0).stderr.contains("what is worked on is not known: "));
+}
+
+#[test]
 fn what_is_known_is_not_asked_again() {
     let factory = busy();
     factory.run(&["run"]).code(0);
