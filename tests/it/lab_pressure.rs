@@ -542,8 +542,8 @@ fn under_hard_pressure_a_tick_of_crons_goes_on_looking_at_the_hosts_that_are_in_
 fn a_host_that_hangs_keeps_nobody_from_looking_again_at_one_under_hard_pressure() {
     let Some(lab) = Lab::new(3) else { return };
     // To connect takes the silent one longer than a tick goes on looking.
-    let settings = SETTINGS.replace("connect: 3s", "connect: 7s");
-    let settings = format!("{settings}wake: {{watch: 8s, watch_urgent: 2s}}\n");
+    let settings = SETTINGS.replace("connect: 15s", "connect: 22s");
+    let settings = format!("{settings}wake: {{watch: 24s, watch_urgent: 6s}}\n");
     std::fs::write(lab.inventory().join("factory.yml"), settings).unwrap();
     factory(&lab, 0, &["run"]);
     // A host whose id was never seen is not changed before all have answered.
@@ -557,7 +557,7 @@ fn a_host_that_hangs_keeps_nobody_from_looking_again_at_one_under_hard_pressure(
     let (stdout, _) = factory(&lab, 0, &["run", "--if-due", "-o", "json"]);
     let tick: Value = serde_json::from_str(&stdout).unwrap();
     let counts = ["h1", "h2", "h3"].map(|host| samples(host).len());
-    assert_eq!(counts, [4, 2, 2], "at once, and after 2 and 4 s; the others once");
+    assert_eq!(counts, [4, 2, 2], "at once, and after 6 and 12 s; the others once");
     // The others answered while it was silent: that is a miss, and nobody was cut off.
     assert!(samples("h2")[1]["missing"].is_string() || samples("h2")[0]["missing"].is_string());
     let levels: Vec<&Value> = (0..3).map(|host| &tick["hosts"][host]["level"]).collect();

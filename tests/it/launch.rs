@@ -609,17 +609,16 @@ fn a_host_whose_lock_is_held_frees_no_task_and_an_old_token_does() {
         "factory.yml",
         &std::fs::read_to_string(works.0.path("inventory/factory.yml"))
             .unwrap()
-            .replace("{kill_after: 2s}", "{kill_after: 2s, lock_wait: 1s}"),
+            .replace("{kill_after: 2s,", "{kill_after: 2s, lock_wait: 1s, lock_stuck: 10min,"),
     );
     works.run(&["run", "-l", "one"]).code(0);
     works.launch(&["--agent", "review", "--", "quick"]);
     let (task, made) = left_behind(4, false);
     works.claim(&task, &made);
-    // Another call has the lock: nobody knows whether it is the one that was cut off. A process of its own, since one that
-    // is over a minute old would be killed for it.
+    // Another call has the lock: nobody knows whether it is the one that was cut off.
     let lock = works.0.path("home/.factory/guard.lock");
     let held = works.0.path("held");
-    let script = format!("echo >{}; exec sleep 30", held.display());
+    let script = format!("echo >{}; exec sleep 600", held.display());
     let mut other = std::process::Command::new("flock");
     other.arg(&lock).args(["sh", "-c", &script]);
     let mut other = std::os::unix::process::CommandExt::process_group(&mut other, 0).spawn().unwrap();
