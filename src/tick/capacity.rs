@@ -66,17 +66,19 @@ impl<'a> Capacity<'a> {
     /// # Errors
     /// Exit 1 with the numbers when it has not, or nobody can tell; exit 3 when the inventory has no such host.
     pub fn fits(&self, document: &Document, claim: &Claim, looked: &Looked) -> Result<()> {
-        let Looked { sample, .. } = looked;
+        // A run that has not begun may have its place there already.
+        let mut sample = looked.sample.clone();
+        sample.runs.iter_mut().for_each(|runs| runs.retain(|run| run.token != claim.token));
         let reserved = |claim: &Claim| self.reservations.of_run(Some(&claim.repo), Some(&claim.agent));
         let limits = self.limits(&claim.host)?;
         let shown = |claim: &Claim| sample.runs.iter().flatten().any(|run| run.token == claim.token);
         // What was claimed since the host was looked at, or is lost: nobody can tell that it does not run there.
         let others = document.claims.values().filter(|other| other.host == claim.host && other.token != claim.token);
         let claimed = others.filter(|other| !shown(other)).map(|other| Live::placed(reserved(other)));
-        running(sample, &self.reservations)
+        running(&sample, &self.reservations)
             .and_then(|mut live| {
                 live.extend(claimed);
-                room(sample, looked.age(), &live, reserved(claim), limits, self.policy())
+                room(&sample, looked.age(), &live, reserved(claim), limits, self.policy())
             })
             .map_err(|no_room| Error::failed(no_room.to_string()).help(no_room.help(&claim.agent)))
     }
@@ -87,5 +89,76 @@ impl<'a> Capacity<'a> {
         let known =
             self.inventory.hosts.get(host).ok_or_else(|| Error::inventory(format!("there is no host `{host}`")))?;
         Ok(Limits::of(known, &self.reservations, may))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::error::Diagnostics;
+    use crate::inventory::locate::{Found, Location};
+    use crate::remote::sample::{Mem, Run};
+
+    fn inventory() -> Inventory {
+        let dir = tempfile::tempdir().unwrap();
+        let files = [
+            ("hosts.yml", "all: {hosts: {one: {factory_slots: 1}, two: {}}}\n"),
+            ("repos.yml", "repos: {harb: {slug: a/harb, ci: none}, away: {slug: a/away, ci: none, hosts: two}}\n"),
+            ("factory.yml", "agents: {dev: {command: [run], needs: {memory: 1GiB}}}\n"),
+        ];
+        files.iter().for_each(|(name, text)| std::fs::write(dir.path().join(name), text).unwrap());
+        let at = dir.path().to_path_buf();
+        let location = Location { hosts_yml: at.join("hosts.yml"), dir: at, found: Found::Named };
+        Inventory::load(location, &mut Diagnostics::default()).unwrap()
+    }
+
+    fn claim(token: &str) -> Claim {
+        Claim {
+            token: token.to_owned(),
+            host: "one".to_owned(),
+            repo: "harb".to_owned(),
+            agent: "dev".to_owned(),
+            attempt: 1,
+            by: "anna".to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+            issue: Some(7),
+            args: Vec::new(),
+            unclaimed: false,
+            started: false,
+            told: None,
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_about_to_begin_is_not_in_its_own_way() {
+        let (inventory, mut document) = (inventory(), Document::new("solo", 1).unwrap());
+        let capacity = Capacity::of(&inventory);
+        let mut sample = Sample::unknown("one", Timestamp::UNIX_EPOCH);
+        (sample.boot_id, sample.uptime_s, sample.cores) = (Some("a".to_owned()), Some(9.0), Some(4));
+        sample.mem = Some(Mem { total: Some(4 << 30), available: Some(2 << 30) });
+        sample.runs = Some(vec![Run { token: "t1".to_owned(), state: "CREATED".to_owned(), ..Run::default() }]);
+        let looked = Looked { sample, asked: boot_clock().seconds };
+        let fits = |document: &Document, token: &str| capacity.fits(document, &claim(token), &looked);
+        fits(&document, "t1").unwrap();
+        assert!(fits(&document, "t2").is_err());
+        document.claims.insert("harb#7".to_owned(), claim("t1"));
+        fits(&document, "t1").unwrap();
+        document.claims.insert("harb#8".to_owned(), claim("t3"));
+        assert!(fits(&document, "t1").is_err(), "the slot is another one's");
+    }
+
+    #[test]
+    fn a_new_ledger_knows_a_host_once_it_was_heard_or_left() {
+        let (inventory, mut document) = (inventory(), Document::new("solo", 1).unwrap());
+        let capacity = Capacity::of(&inventory);
+        assert_eq!(capacity.unknown(&document, "harb"), ["one", "two"]);
+        assert_eq!(capacity.unknown(&document, "away"), ["two"]);
+        document.hosts.entry("two".to_owned()).or_default().heard = true;
+        assert_eq!((capacity.unknown(&document, "harb"), capacity.all_known(&document)), (vec!["one"], false));
+        let left = crate::ledger::Left { at: Timestamp::UNIX_EPOCH, by: "anna".to_owned() };
+        document.hosts.entry("one".to_owned()).or_default().left = Some(left);
+        assert!(capacity.unknown(&document, "harb").is_empty() && capacity.all_known(&document));
     }
 }

@@ -123,7 +123,7 @@ impl Order<'_> {
         let mut samples = self.samples(|name| name == wanted.host || others.contains(&name), report).await;
         let own = samples.iter().position(|sample| sample.host == wanted.host).map(|at| samples.remove(at));
         let (place, sample) = self.fit(&document, wanted, own)?;
-        certain(&task, wanted, &sample, &samples)?;
+        certain(&task, wanted, &sample, &others, &samples)?;
         let looked = Looked { sample, asked };
         ledger
             .change(|old| {
@@ -266,17 +266,17 @@ async fn note(ledger: &Ledger, task: &str, token: &str, driven: &Driven) -> Resu
 }
 
 /// Whether it is certain that nobody works on the task, where the ledger cannot know: it was lost, or is older than a run.
-/// `others` are hosts that it knows nothing of.
-fn certain(task: &str, wanted: &Wanted, own: &Sample, others: &[Sample]) -> Result<()> {
+/// `others` are hosts that it knows nothing of, `samples` what these answered.
+fn certain(task: &str, wanted: &Wanted, own: &Sample, others: &[&str], samples: &[Sample]) -> Result<()> {
     let same = |run: &&Run| run.task.as_deref() == Some(task) && !run.over();
-    for sample in others.iter().chain([own]) {
+    for sample in samples.iter().chain([own]) {
         if let Some(run) = sample.runs.iter().flatten().find(same) {
             let why = format!("{task} is worked on already: run {} on {}", run.token, sample.host);
             return Err(Error::failed(why).help("the ledger does not know of it yet: `factory run` takes it up"));
         }
     }
-    let silent: Vec<&str> =
-        others.iter().filter(|sample| sample.runs.is_none()).map(|sample| sample.host.as_str()).collect();
+    let told = |host: &&str| *host == own.host || samples.iter().any(|one| one.host == *host && one.runs.is_some());
+    let silent: Vec<&str> = others.iter().filter(|host| !told(host)).copied().collect();
     if silent.is_empty() {
         return Ok(());
     }
