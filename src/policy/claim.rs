@@ -182,10 +182,11 @@ pub fn held<'a>(holds: &'a [Hold], model: &Model, host: &str, agent: &str, repo:
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn claim(started: bool) -> Claim {
+    /// A claim of the issue 7 of `harb`.
+    pub(crate) fn claim(started: bool) -> Claim {
         Claim {
             token: "20260312-a".to_owned(),
             host: "h".to_owned(),

@@ -99,6 +99,7 @@ mod tests {
     use super::*;
     use crate::error::Diagnostics;
     use crate::inventory::locate::{Found, Location};
+    use crate::policy::claim;
     use crate::remote::sample::{Mem, Run};
 
     fn inventory() -> Inventory {
@@ -115,20 +116,7 @@ mod tests {
     }
 
     fn claim(token: &str) -> Claim {
-        Claim {
-            token: token.to_owned(),
-            host: "one".to_owned(),
-            repo: "harb".to_owned(),
-            agent: "dev".to_owned(),
-            attempt: 1,
-            by: "anna".to_owned(),
-            at: Timestamp::UNIX_EPOCH,
-            issue: Some(7),
-            args: Vec::new(),
-            unclaimed: false,
-            started: false,
-            told: None,
-        }
+        Claim { token: token.to_owned(), host: "one".to_owned(), ..claim::tests::claim(false) }
     }
 
     #[test]
