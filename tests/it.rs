@@ -129,6 +129,8 @@ mod runs;
 mod runs_faults;
 #[path = "it/runs_practices.rs"]
 mod runs_practices;
+#[path = "it/runs_stop.rs"]
+mod runs_stop;
 #[path = "it/schema.rs"]
 mod schema;
 #[path = "it/ssh_config.rs"]
