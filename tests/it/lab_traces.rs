@@ -1,6 +1,8 @@
 //! What a lab leaves behind: nothing, however it ends. And the command for people, which ends in both ways.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,48 +12,50 @@ use super::lab::{Lab, Machine};
 /// What a lab has on this machine.
 struct Traces {
     dir: String,
-    namespaces: Vec<PathBuf>,
-    /// When it ended, in the kernel's ticks: whoever began later is of another lab, for which the kernel may use a number again.
-    ended: u64,
+    /// Each with a file that keeps it: the kernel gives the number of one that is gone to the next, perhaps of another lab.
+    namespaces: Vec<(PathBuf, File)>,
 }
 
-/// When a process began, in the kernel's ticks.
-fn began(pid: &str) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
-}
+/// The namespaces by which a lab's processes are known.
+const KINDS: [&str; 3] = ["net", "mnt", "pid"];
 
-/// The kernel's ticks now, or just before: when a process began that we start.
-fn now() -> u64 {
-    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-    let at = began(&child.id().to_string()).unwrap();
-    let _ = (child.kill(), child.wait());
-    at
+/// Every process of this machine.
+fn processes() -> impl Iterator<Item = String> {
+    let names = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 impl Traces {
     fn of(lab: &Lab) -> Traces {
         let dir = lab.home().parent().unwrap().to_str().unwrap().to_owned();
         let pids = lab.hosts().iter().map(Machine::pid).chain([lab.pid()]);
-        let namespaces =
-            pids.flat_map(|pid| ["net", "mnt", "pid"].map(|kind| Traces::namespace(&pid.to_string(), kind)));
-        Traces { dir, namespaces: namespaces.map(Option::unwrap).collect(), ended: u64::MAX }
+        let namespaces = pids.flat_map(|pid| KINDS.map(|kind| Traces::kept(&pid.to_string(), kind).unwrap()));
+        Traces { dir, namespaces: namespaces.collect() }
+    }
+
+    /// The traces of a lab of which one network is known by its number.
+    fn of_network(dir: String, number: &str) -> Traces {
+        let its = processes().filter_map(|pid| Traces::kept(&pid, "net")).find(|(name, _)| name == Path::new(number));
+        Traces { dir, namespaces: vec![its.unwrap()] }
     }
 
     fn namespace(pid: &str, kind: &str) -> Option<PathBuf> {
         std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()
     }
 
+    fn kept(pid: &str, kind: &str) -> Option<(PathBuf, File)> {
+        let file = File::open(format!("/proc/{pid}/ns/{kind}")).ok()?;
+        let name = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+        Some((name, file))
+    }
+
     /// What of it is still there.
     fn left(&self) -> Vec<String> {
         let mut left = Vec::new();
-        for entry in std::fs::read_dir("/proc").unwrap() {
-            let pid = entry.unwrap().file_name().into_string().unwrap();
-            if began(&pid).is_none_or(|at| at > self.ended) {
-                continue;
-            }
-            for kind in ["net", "mnt", "pid"] {
-                if Traces::namespace(&pid, kind).is_some_and(|its| self.namespaces.contains(&its)) {
+        for pid in processes() {
+            for kind in KINDS {
+                let its = Traces::namespace(&pid, kind);
+                if its.is_some_and(|its| self.namespaces.iter().any(|(name, _)| *name == its)) {
                     left.push(format!("process {pid} in a namespace of its: {kind}"));
                 }
             }
@@ -77,10 +81,10 @@ impl Traces {
 
 #[test]
 fn nothing_is_left_of_a_lab() {
-    let Some(lab) = Lab::new(2) else { return };
     let named = || std::fs::read_dir("/run/netns").map(Iterator::count).unwrap_or(0);
     let before = named();
-    let mut traces = Traces::of(&lab);
+    let Some(lab) = Lab::new(2) else { return };
+    let traces = Traces::of(&lab);
     assert!(traces.left().len() > 6, "{:?}", traces.left());
     // In the middle of everything: a session, a process that has left it, a slow line in use, a cut and a frozen host.
     lab.delay(lab.host(0), 50);
@@ -90,19 +94,18 @@ fn nothing_is_left_of_a_lab() {
     lab.host(1).freeze();
     let stray = lab.command("setsid").args(["-f", "sleep", "4247"]).status().unwrap();
     assert!(stray.success());
-    traces.ended = now();
     drop(lab);
+    // It is a child of this test: the lab ends what it has in the namespaces, which is told to it.
+    assert!(!session.wait().unwrap().success());
     assert_eq!(traces.left(), Vec::<String>::new());
     assert_eq!(named(), before);
-    assert!(!session.wait().unwrap().success());
 }
 
 #[test]
 fn nothing_is_left_of_a_lab_whose_test_fails() {
     for lab in [Lab::new(1), Lab::plain(1)] {
         let Some(lab) = lab else { return };
-        let mut traces = Traces::of(&lab);
-        traces.ended = now();
+        let traces = Traces::of(&lab);
         let test = std::thread::spawn(move || {
             lab.host(0).freeze();
             // Not by panic!, which would show among the results as a failure.
@@ -144,6 +147,7 @@ fn a_person_gets_a_shell_and_nothing_is_left_even_if_killed() {
         let network = line_with("net:[");
         let dir = line_with("dir=").split_once('=').unwrap().1.to_owned();
         assert!(Path::new(&dir).is_dir());
+        let traces = Traces::of_network(dir.clone(), &network);
         if killed {
             // With a host that cannot even die; who freezes it does not matter.
             let group = dir.rsplit_once('-').unwrap().0.rsplit_once('/').unwrap().1;
@@ -155,9 +159,8 @@ fn a_person_gets_a_shell_and_nothing_is_left_even_if_killed() {
         } else {
             writeln!(stdin, "exit").unwrap();
         }
-        let ended = now();
         child.wait().unwrap();
-        Traces { dir, namespaces: vec![network.into()], ended }.gone();
+        traces.gone();
     }
 }
 

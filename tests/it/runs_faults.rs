@@ -86,12 +86,22 @@ fn of_many_callers_who_die_at_random_none_starts_a_run_twice() {
 fn of_a_launch_and_a_cancel_that_race_one_wins() {
     let (launched, cancelled) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let shells = Shell::all();
-    let race = |shell: Shell, round: u64, runs: &Runs| {
+    // Whether the launch won, which has this lead over the cancel, in ms.
+    let race = |shell: Shell, lead: i64, runs: &Runs| {
         let one = token();
-        let launch = runs.start(&call(FLEET, 7, "vps-1", Op::Launch(Box::new(marks(&one)))));
-        std::thread::sleep(Duration::from_millis(round % 5 * 2));
-        let cancel = runs.start(&call(FLEET, 7, "vps-1", Op::Cancel { token: one.clone() }));
-        let answers = [launch, cancel].map(|one| super::guard::read(&one.wait_with_output().unwrap()));
+        let launch = || runs.start(&call(FLEET, 7, "vps-1", Op::Launch(Box::new(marks(&one)))));
+        let cancel = || runs.start(&call(FLEET, 7, "vps-1", Op::Cancel { token: one.clone() }));
+        let wait = || std::thread::sleep(Duration::from_millis(lead.unsigned_abs()));
+        let children = if lead < 0 {
+            let cancel = cancel();
+            wait();
+            [launch(), cancel]
+        } else {
+            let launch = launch();
+            wait();
+            [launch, cancel()]
+        };
+        let answers = children.map(|one| super::guard::read(&one.wait_with_output().unwrap()));
         let [launch, cancel] = answers.each_ref().map(told);
         match (launch, cancel) {
             ((Word::Done, _), (Word::Exists, state)) => {
@@ -99,11 +109,13 @@ fn of_a_launch_and_a_cancel_that_race_one_wins() {
                 launched.fetch_add(1, Ordering::Relaxed);
                 until("it is over", || runs.run(&one, "rc").is_some());
                 assert_eq!(beginnings(runs, &one), 1);
+                true
             }
             ((Word::Exists, "CANCELLED"), (Word::Done, "CANCELLED")) => {
                 cancelled.fetch_add(1, Ordering::Relaxed);
                 assert_eq!(runs.run(&one, "rc"), None);
                 assert_eq!(beginnings(runs, &one), 0);
+                false
             }
             other => panic!("{shell:?}: {one}: {other:?}"),
         }
@@ -112,11 +124,20 @@ fn of_a_launch_and_a_cancel_that_race_one_wins() {
         for shell in &shells {
             scope.spawn(|| {
                 let runs = Runs::new(*shell);
-                (0..100 / shells.len() as u64 + 1).for_each(|round| race(*shell, round, &runs));
+                // How long each takes on the way is this machine's matter: the lead goes to where either may win, in
+                // steps that grow as long as one of them always does.
+                let (mut lead, mut step, mut last) = (0, 1, true);
+                for _ in 0..=100 / shells.len() {
+                    let won = race(*shell, lead, &runs);
+                    step = if won == last { step * 2 } else { 1 };
+                    lead = (lead + if won { -step } else { step }).clamp(-2000, 2000);
+                    last = won;
+                }
             });
         }
     });
-    assert!(launched.into_inner() > 0 && cancelled.into_inner() > 0, "there was no race");
+    let (launched, cancelled) = (launched.into_inner(), cancelled.into_inner());
+    assert!(launched > 10 && cancelled > 10, "there was no race: {launched} against {cancelled}");
 }
 
 fn strace_runs() -> bool {
