@@ -117,9 +117,10 @@ fn watch(shared: &Shared, until: Duration, speaker: &Thread) {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     // Not sooner: a tick that waits for them would go on without them.
     shared.children.get().into_iter().flatten().for_each(Child::kill);
-    // Not by the C library's abort, which takes a lock; and whoever started us may have had this signal ignored.
+    // Not by the C library's abort, which takes a lock; and whoever started us may have had this signal ignored. Where it
+    // is not, the thread that takes it may have to wait for a core.
     let _ = kill_process(getpid(), Signal::ABORT);
-    thread::sleep(PAUSE);
+    thread::sleep(LOOK);
     let _ = kill_process(getpid(), Signal::KILL);
 }
 
