@@ -18,7 +18,6 @@ use crate::inventory::settings::Settings;
 use crate::journal::{Event, HostRecord, Journal};
 use crate::policy::hold::Model;
 use crate::remote::probe::Request;
-use crate::remote::sample::Sample;
 use crate::render::Ui;
 use crate::ssh::config::Wanted;
 use crate::ssh::fleet::Ask;
@@ -116,8 +115,7 @@ impl Context {
             return Ok(None);
         };
         let hosts = journal.hosts()?;
-        let sample = |record: &HostRecord| serde_json::from_str::<Sample>(&record.sample).ok();
-        let same = |record: &&HostRecord| sample(record).is_some_and(|sample| sample.host_id.as_deref() == Some(&id));
+        let same = |record: &&HostRecord| record.sample.host_id.as_deref() == Some(&id);
         let mut same = hosts.iter().filter(same).filter(|record| inventory.hosts.get(&record.host).is_some());
         Ok(match (same.next(), same.next()) {
             (Some(record), None) => Some(record.host.clone()),

@@ -15,7 +15,6 @@ use crate::inventory::Inventory;
 use crate::inventory::units::Span;
 use crate::journal::{Chunk, Journal, Which};
 use crate::remote::logs::{Book, Cursor, Mask, Veil, Veiled};
-use crate::remote::sample::Sample;
 use crate::render::Ui;
 use crate::render::logs::{Logs as Shown, Part};
 use crate::ssh::each;
@@ -314,8 +313,7 @@ fn whose(token: &str, books: &HashMap<String, Book>, state: &Path) -> Option<Vec
         books.iter().filter(|(_, book)| has(book)).map(|(host, _)| host.clone()).collect();
     let records = Journal::open_to_read(state).ok().flatten().and_then(|journal| journal.hosts().ok());
     for record in records.unwrap_or_default() {
-        let runs = serde_json::from_str::<Sample>(&record.sample).ok().and_then(|sample| sample.runs);
-        if runs.unwrap_or_default().iter().any(|run| run.token == token) {
+        if record.sample.runs.iter().flatten().any(|run| run.token == token) {
             hosts.insert(record.host);
         }
     }

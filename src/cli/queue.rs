@@ -59,7 +59,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     };
     let looked = repos.look(&records, Due::All, Timestamp::now()).all().await;
     let now = Timestamp::now();
-    let runs = runs(&inventory, &hosts, context).await;
+    let runs = runs(&inventory, &hosts.iter().collect::<Vec<_>>(), context).await;
     let known = repos.repos.iter().filter_map(|repo| Some(Known { repo, book: &looked.get(&repo.name)?.book }));
     let work = judge(&known.collect::<Vec<_>>(), &runs, &repos.wake, now);
     if journal.is_some() && !context.global.check {
@@ -93,7 +93,7 @@ fn wanted(args: &Args, inventory: &Inventory) -> Result<Vec<String>> {
 }
 
 /// What is known of runs.
-async fn runs(inventory: &Inventory, hosts: &[HostRecord], context: &Context) -> Runs {
+async fn runs(inventory: &Inventory, hosts: &[&HostRecord], context: &Context) -> Runs {
     let read = async || -> Result<_> {
         let state = context.state_dir(&inventory.settings.fleet)?;
         match Ledger::open_to_read(&state)? {

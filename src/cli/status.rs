@@ -17,9 +17,9 @@ use crate::journal::{HostRecord, Journal, RepoRecord, TickRecord};
 use crate::ledger::{Document, HostEntry, Ledger};
 use crate::policy::hold::{Model, Pick, Scope, Showing, ladder_class};
 use crate::policy::ladder::Mode;
-use crate::policy::severity::{Level, Severities};
+use crate::policy::severity::Level;
 use crate::remote::crontab::key::Key;
-use crate::remote::sample::{Found, Sample};
+use crate::remote::sample::Found;
 use crate::render::status::{self, HoldStatus, HostStatus, LadderStatus, Modes, RepoStatus, Status};
 use crate::tick::backlog::Book;
 use crate::tick::lock;
@@ -88,7 +88,7 @@ async fn read(
     let records = journal.hosts()?;
     let repos = repo_status(repos, &journal.repos()?, &records, model);
     let hosts = records.into_iter().filter(wanted).map(|record| HostStatus {
-        severities: serde_json::from_str::<Option<Severities>>(&record.severities).ok().flatten(),
+        severities: record.severities,
         ladder: entry(&record.host).and_then(|entry| explain(entry, policy)),
         modes: Modes::default(),
         host: record.host,
@@ -132,19 +132,15 @@ fn repo_status(
     model: &Model,
 ) -> BTreeMap<String, RepoStatus> {
     let dev: Vec<&str> = model.of_class(Class::Dev).collect();
-    let samples: Vec<(&str, Sample)> = hosts
-        .iter()
-        .filter_map(|record| Some((record.host.as_str(), serde_json::from_str(&record.sample).ok()?)))
-        .collect();
     let one = |repo: &Repo| {
         let book = Book::read(repo, records.iter().find(|record| record.repo == repo.name));
         let held = |found: &Found| {
             let ours = dev.contains(&found.agent.as_str()) && (found.repo == "*" || found.repo == repo.name);
             ours && found.how == "cron" && found.held && !found.path.as_deref().is_some_and(|key| Key::of(key).taken)
         };
-        let on = samples.iter().filter(|(_, sample)| sample.found.iter().flatten().any(held));
+        let on = hosts.iter().filter(|record| record.sample.found.iter().flatten().any(held));
         let unmerged = match repo.merge {
-            Merge::Agents => on.map(|(host, _)| (*host).to_owned()).collect(),
+            Merge::Agents => on.map(|record| record.host.clone()).collect(),
             Merge::Factory => Vec::new(),
         };
         RepoStatus { seen: book.seen, silent: book.silent, ci_silent: book.ci_silent, unmerged }

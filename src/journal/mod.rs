@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use self::logs::{Chunk, News, Which};
 pub use self::repos::RepoRecord;
 use self::schema::Problem;
 use crate::error::{Error, Result};
+use crate::policy::severity::{Latches, Severities};
+use crate::remote::sample::Sample;
 
 /// How long samples are kept: two weeks show the same weekday twice.
 const KEEP_SAMPLES: Duration = Duration::from_secs(14 * 86_400);
@@ -85,18 +88,18 @@ pub struct HostRecord {
     pub at: Timestamp,
     /// When it last gave a whole sample.
     pub seen: Option<Timestamp>,
-    /// The state of its signals, as `policy` wrote it: JSON.
-    pub latches: String,
-    /// The severities after the last whole sample, as `policy` wrote them: JSON.
-    pub severities: String,
+    /// What is latched.
+    pub latches: Latches,
+    /// The severities after the last whole sample; none before the first one.
+    pub severities: Option<Severities>,
     /// Its one-line verdict.
     pub verdict: String,
     /// Its severity, 0 to 3, and 4 when nothing is known.
     pub level: u8,
     /// Since when it has had that level.
     pub since: Timestamp,
-    /// The last sample: JSON.
-    pub sample: String,
+    /// The last sample.
+    pub sample: Sample,
 }
 
 /// A login that a host refused, one for each host whose last login was.
@@ -203,16 +206,19 @@ impl Journal {
                 "SELECT host, at, seen, latches, severities, verdict, level, since, sample FROM host ORDER BY host";
             let mut statement = self.db.prepare(sql)?;
             let rows = statement.query_map([], |row| {
+                let (host, at): (String, _) = (row.get(0)?, timestamp(row.get(1)?));
+                let unreadable = |_| Sample::missing(&host, at, "its last sample in the journal cannot be read");
+                let sample = from_json(row, 8)?.unwrap_or_else(unreadable);
                 Ok(HostRecord {
-                    host: row.get(0)?,
-                    at: timestamp(row.get(1)?),
+                    host,
+                    at,
                     seen: row.get::<_, Option<i64>>(2)?.map(timestamp),
-                    latches: row.get(3)?,
-                    severities: row.get(4)?,
+                    latches: from_json(row, 3)?.unwrap_or_default(),
+                    severities: from_json(row, 4)?.unwrap_or_default(),
                     verdict: row.get(5)?,
                     level: row.get(6)?,
                     since: timestamp(row.get(7)?),
-                    sample: row.get(8)?,
+                    sample,
                 })
             })?;
             rows.collect()
@@ -329,18 +335,19 @@ fn record(db: &mut Connection, batch: &Batch) -> rusqlite::Result<()> {
         )?;
         let mut sample = tx.prepare("INSERT INTO sample (at, host, json) VALUES (?1,?2,?3)")?;
         for known in &batch.hosts {
+            let text = json(&known.sample);
             host.execute(params![
                 known.host,
                 micros(known.at),
                 known.seen.map(micros),
-                known.latches,
-                known.severities,
+                json(&known.latches),
+                json(&known.severities),
                 known.verdict,
                 known.level,
                 micros(known.since),
-                known.sample
+                text
             ])?;
-            sample.execute(params![micros(known.at), known.host, known.sample])?;
+            sample.execute(params![micros(known.at), known.host, text])?;
         }
         let mut forget = tx.prepare("DELETE FROM refusal WHERE host = ?1")?;
         for known in &batch.hosts {
@@ -363,6 +370,17 @@ fn insert_events(db: &Connection, events: &[Event]) -> rusqlite::Result<()> {
         event.execute(params![micros(*at), host, what, severity, message])?;
     }
     Ok(())
+}
+
+/// `value` as the tables hold it. These types cannot fail to serialize; were one to, it is as unreadable as one of an older
+/// version.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// What a column holds, as far as this version can read it.
+fn from_json<T: DeserializeOwned>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<serde_json::Result<T>> {
+    Ok(serde_json::from_str(row.get_ref(column)?.as_str()?))
 }
 
 /// Microseconds since 1970: what the tables hold, so that they sort and compare.

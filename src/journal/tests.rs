@@ -17,12 +17,12 @@ fn batch(at: Timestamp, host: &str, level: u8) -> Batch {
             host: host.to_owned(),
             at,
             seen: Some(at),
-            latches: "{}".to_owned(),
-            severities: "{}".to_owned(),
+            latches: Latches::default(),
+            severities: None,
             verdict: "ok".to_owned(),
             level,
             since: at,
-            sample: format!("{{\"host\":\"{host}\",\"level\":{level}}}"),
+            sample: Sample::missing(host, at, "no road"),
         }],
         events: vec![Event {
             at,
@@ -201,4 +201,16 @@ fn what_lies_aside_is_not_overwritten() {
     for (nth, aside) in moved.iter().enumerate() {
         assert_eq!(std::fs::read_to_string(aside).unwrap(), damaged(nth), "{}", aside.display());
     }
+}
+
+#[test]
+fn what_another_version_wrote_of_a_host_is_unknown_and_the_host_is_not_lost() {
+    let state = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(state.path()).unwrap();
+    journal.record(&batch(at(1), "a", 2)).unwrap();
+    journal.db.execute("UPDATE host SET sample = '{\"v\":9}', latches = '', severities = '[1]'", []).unwrap();
+    let [known] = &journal.hosts().unwrap()[..] else { panic!("one host") };
+    assert_eq!((known.host.as_str(), known.level, &known.latches), ("a", 2, &Latches::default()));
+    assert_eq!(known.severities, None);
+    assert!(known.sample.missing.as_deref().unwrap().contains("cannot be read") && known.sample.runs.is_none());
 }

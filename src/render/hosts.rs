@@ -21,7 +21,7 @@ pub fn table(hosts: &[Decided], style: Style) -> String {
     for decided in hosts {
         let level = decided.record.level;
         let head = [Field::text(&decided.record.host), Field::text(super::table::level_name(level)).level(level)];
-        sheet.row(head.into_iter().chain(figures(&decided.sample)));
+        sheet.row(head.into_iter().chain(figures(&decided.record.sample)));
     }
     sheet.to_string()
 }
@@ -106,8 +106,8 @@ pub fn host_json(decided: &Decided, standings: &BTreeMap<String, Standing>) -> V
         "since": decided.record.since,
         "seen": decided.record.seen,
         "verdict": decided.record.verdict,
-        "severities": decided.severities,
-        "sample": decided.sample,
+        "severities": decided.record.severities,
+        "sample": decided.record.sample,
     })
 }
 

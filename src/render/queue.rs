@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Ui;
-use super::table::{Field, Sheet, ago, count, plain};
+use super::table::{Field, Sheet, ago, count, length, plain};
 use crate::cli::global::Form;
 use crate::inventory::repos::{Merge, Repo};
 use crate::policy::queue::order::{Class, Item, one_a_task, sort};
@@ -198,7 +198,7 @@ fn text(
                 Class::New => "begin",
             };
             let what = name(item.class != Class::New, item.number);
-            let row = [&item.repo, class, &what, &ago(item.since, now), &why(queues, item), title(item)];
+            let row = [&item.repo, class, &what, &waited(item.since, now), &why(queues, item), title(item)];
             sheet.row(row.map(Field::text));
         }
         sheet.cut();
@@ -257,4 +257,10 @@ fn item_json(item: &Item, titles: &Titles<'_>) -> Value {
 fn other_json(one: &Other<'_>) -> Value {
     let what = if one.pull { "pull" } else { "issue" };
     json!({"repo": one.repo, "what": what, "number": one.number, "title": one.title, "why": one.why})
+}
+
+/// How long something has waited: by the minute, once it is some.
+fn waited(since: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(since).as_secs().max(0).unsigned_abs();
+    length(if seconds < 60 { seconds } else { seconds - seconds % 60 })
 }

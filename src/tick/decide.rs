@@ -16,12 +16,6 @@ const URGENT: u8 = 2;
 pub struct Decided {
     /// What is known of it now.
     pub record: HostRecord,
-    /// The severities behind that, from this sample or, when it is missing, from the last whole one.
-    pub severities: Option<Severities>,
-    /// What is latched now.
-    pub latches: Latches,
-    /// The sample.
-    pub sample: Sample,
     /// What is worth telling.
     pub events: Vec<Event>,
 }
@@ -35,14 +29,14 @@ impl Decided {
 
 /// What was latched when the journal was last written.
 pub fn latches(previous: Option<&HostRecord>) -> Latches {
-    previous.and_then(|known| serde_json::from_str(&known.latches).ok()).unwrap_or_default()
+    previous.map(|known| known.latches.clone()).unwrap_or_default()
 }
 
 /// Judges `sample` by `policy`, given what was known of the host and what is latched. No answer moves nothing: the latches
 /// and severities stay, and the host is unknown.
 pub fn decide(previous: Option<&HostRecord>, mut latches: Latches, policy: &Policy, sample: Sample) -> Decided {
     let at = sample.at;
-    let before: Option<Severities> = previous.and_then(|known| serde_json::from_str(&known.severities).ok());
+    let before = previous.and_then(|known| known.severities.as_ref());
     let mut events = Vec::new();
     let mut tell = |what: &str, severity: u8, message: String| {
         events.push(Event { at, host: Some(sample.host.clone()), what: what.to_owned(), severity, message });
@@ -52,7 +46,7 @@ pub fn decide(previous: Option<&HostRecord>, mut latches: Latches, policy: &Poli
             if previous.is_none_or(|known| known.level != UNKNOWN) {
                 tell("missed", UNKNOWN, why.clone());
             }
-            (before, UNKNOWN, format!("unknown: {why}"))
+            (before.cloned(), UNKNOWN, format!("unknown: {why}"))
         }
         None => {
             let now = update(&mut latches, policy, &sample);
@@ -61,29 +55,15 @@ pub fn decide(previous: Option<&HostRecord>, mut latches: Latches, policy: &Poli
             if previous.is_some_and(|known| known.level == UNKNOWN) {
                 tell("back", level, format!("answers again: {verdict}"));
             }
-            changes(before.as_ref(), &now, &mut tell);
+            changes(before, &now, &mut tell);
             (Some(now), level, verdict)
         }
     };
     let since = previous.filter(|known| known.level == level).map_or(at, |known| known.since);
     let seen = if level == UNKNOWN { previous.and_then(|known| known.seen) } else { Some(at) };
-    let record = HostRecord {
-        host: sample.host.clone(),
-        at,
-        seen,
-        latches: json(&latches),
-        severities: json(&severities),
-        verdict,
-        level,
-        since,
-        sample: json(&sample),
-    };
-    Decided { record, severities, latches, sample, events }
-}
-
-/// `value` as the journal keeps it. These types cannot fail to serialize; were one to, the next tick would start anew.
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+    let host = sample.host.clone();
+    let record = HostRecord { host, at, seen, latches, severities, verdict, level, since, sample };
+    Decided { record, events }
 }
 
 /// Why nothing can be decided from `sample`; `None` when it is whole.

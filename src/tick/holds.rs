@@ -266,7 +266,7 @@ impl Holds {
     /// silence, nor on a host whose id was never seen before the whole sweep is over: it may be another name of one that is
     /// still to answer. Says whether there is something to do there.
     pub fn saw(&mut self, place: Place, target: Target, decided: &Decided, step: Option<Step>) -> bool {
-        let sample = &decided.sample;
+        let sample = &decided.record.sample;
         let name = place.name.clone();
         let would_stop = step.as_ref().filter(|_| self.check).and_then(|step| self.ladder.would_stop(decided, step));
         let (mut stop, mut loosens, mut standing) = (None, false, None);
@@ -291,7 +291,7 @@ impl Holds {
         let plan = planned(&document, &self.model, &seen);
         self.seen.push(seen.clone());
         let busy = !ops(&document, &plan, &seen).is_empty() || stop.is_some();
-        let turn = Turn { seen, target, latches: decided.latches.clone(), stop, loosens, would_stop };
+        let turn = Turn { seen, target, latches: decided.record.latches.clone(), stop, loosens, would_stop };
         match known {
             _ if !busy => self.tell_notes(&plan, &name),
             true => self.begin(turn, document),

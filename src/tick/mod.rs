@@ -201,7 +201,7 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
         (fresh, late) = (of(&urgent), of(&out));
     }
     let mut outcome = outcome.ok_or_else(|| Error::failed("no look was taken"))?;
-    outcome.hosts.sort_by_key(|decided| order.get(decided.sample.host.as_str()));
+    outcome.hosts.sort_by_key(|decided| order.get(decided.record.sample.host.as_str()));
     lock.iter().for_each(Lock::progress);
     repos::finish(&wake, backlog, &mut outcome, clock).await;
     drop(lock);
@@ -212,7 +212,7 @@ impl Outcome {
     /// This tick, after one more look at some of its hosts.
     fn then(mut self, mut later: Outcome, elapsed: Duration) -> Outcome {
         for decided in later.hosts {
-            match self.hosts.iter_mut().find(|known| known.sample.host == decided.sample.host) {
+            match self.hosts.iter_mut().find(|known| known.record.sample.host == decided.record.sample.host) {
                 Some(known) => *known = decided,
                 None => self.hosts.push(decided),
             }

@@ -77,7 +77,7 @@ impl Ladder {
         at: f64,
         firm: bool,
     ) -> Step {
-        let sample = &decided.sample;
+        let sample = &decided.record.sample;
         let mut standing = known.cloned().unwrap_or_else(Standing::unknown);
         let mut events = Vec::new();
         self.adopt(&mut standing, sample, shown, &mut events);
@@ -96,7 +96,7 @@ impl Ladder {
             true => format!("it was out of reach; {}", decided.record.verdict),
             false => decided.record.verdict.clone(),
         };
-        let seen = decided.severities.as_ref().and_then(|severities| self.seen(sample, severities, &standing));
+        let seen = decided.record.severities.as_ref().and_then(|severities| self.seen(sample, severities, &standing));
         let mut stepped = standing.look(&self.policy, &Look { at, seen }, sample.at, &why);
         if stepped.change.is_some_and(|change| !change.tightens()) && !firm {
             standing = before.clone();
@@ -118,13 +118,13 @@ impl Ladder {
         if let Some(change) = &stepped.change {
             events.push(self.event(sample, change, &before, &why));
         }
-        standing.settle(&self.policy, &decided.latches);
+        standing.settle(&self.policy, &decided.record.latches);
         Step { standing, stop: stepped.action, loosens, events, change }
     }
 
     /// No sample came from a host that others would have reached: nothing moves but the count of misses.
     pub fn miss(&self, known: Option<&Standing>, decided: &Decided, at: f64) -> Step {
-        let sample = &decided.sample;
+        let sample = &decided.record.sample;
         let mut standing = known.cloned().unwrap_or_else(Standing::unknown);
         let stepped = standing.look(&self.policy, &Look { at, seen: None }, sample.at, "");
         let mut events = Vec::new();
@@ -135,7 +135,7 @@ impl Ladder {
             );
             events.push(event(&sample.host, sample.at, "unreachable", 3, message));
         }
-        standing.settle(&self.policy, &decided.latches);
+        standing.settle(&self.policy, &decided.record.latches);
         Step { standing, stop: None, loosens: false, events, change: None }
     }
 
@@ -235,7 +235,7 @@ impl Ladder {
     /// What a step would stop, by the sample that it rests on: for `--check`.
     pub fn would_stop(&self, decided: &Decided, step: &Step) -> Option<String> {
         let class = class_of(step.stop?);
-        victim(&decided.sample, &self.roster, class, &step.standing).map(|one| format!("stop {}", name(&one)))
+        victim(&decided.record.sample, &self.roster, class, &step.standing).map(|one| format!("stop {}", name(&one)))
     }
 
     /// Stops one agent on a host, if a fresh look says that it is still needed.

@@ -39,7 +39,7 @@ pub(super) async fn finish(wake: &Wake<'_>, backlog: Backlog, outcome: &mut Outc
     let blind = read.is_err();
     let (ledger, read) = read.unwrap_or_default();
     let document = read.map(|(_, document)| document);
-    let hosts: Vec<HostRecord> = outcome.hosts.iter().map(|decided| decided.record.clone()).collect();
+    let hosts: Vec<&HostRecord> = outcome.hosts.iter().map(|decided| &decided.record).collect();
     let runs = Runs { blind, ..Runs::of(document.as_ref(), &hosts, &wake.names, repos, wake.jobs.roster()) };
     let (now, elapsed) = (Timestamp::now(), began.elapsed());
     let known = repos.iter().filter_map(|repo| Some(Known { repo, book: &looked.get(&repo.name)?.book }));

@@ -138,7 +138,7 @@ impl Round<'_> {
                         let decided = decide::decide(previous, latches, wake.policy, sample);
                         let (host, level) = (decided.record.host.clone(), decided.record.level);
                         // A miss is one only if others answer: that is known at the end of the sweep.
-                        let step = (level != UNKNOWN && !holds.foreign(&decided.sample)).then(|| {
+                        let step = (level != UNKNOWN && !holds.foreign(&decided.record.sample)).then(|| {
                             ladder.look(standing, &decided, &holds.shown(&host), boot_clock().seconds, holds.firm())
                         });
                         let needed = match (places.get(&host), known.get(&host)) {
@@ -173,7 +173,7 @@ impl Round<'_> {
         let bound = wake.watch.map_or(wake.bounds.sweep, |watch| watch.every).min(wake.bounds.sweep);
         let ((), loads) = tokio::join!(looking, loads(ci, &repos, bound));
         holds.loads(&loads);
-        hosts.sort_by_key(|decided| order.get(&decided.sample.host));
+        hosts.sort_by_key(|decided| order.get(&decided.record.sample.host));
         let all = asked_all && sweep.out().next().is_none();
         let silent = Silent { targets: &known, asked: &asked, heard: sweep.heard, all };
         missed(&mut hosts, &silent, &mut holds, &ladder, &memory.known);
@@ -183,17 +183,19 @@ impl Round<'_> {
             leading.clone_from(&ledger);
             let jobs = wake.jobs.clone();
             let (model, capacity, state) = (&wake.model, &wake.capacity, wake.state);
-            let told = hosts.iter().filter(|decided| decided.record.level != UNKNOWN && decided.sample.runs.is_some());
-            let told = told.map(|decided| decided.sample.host.clone());
+            let told =
+                hosts.iter().filter(|decided| decided.record.level != UNKNOWN && decided.record.sample.runs.is_some());
+            let told = told.map(|decided| decided.record.sample.host.clone());
             let heard = told.filter(|host| !kept.barred.contains(host)).collect();
             let settling = Settling { ledger, before, hand: hand.clone(), jobs, model, capacity, state, heard };
             let looks = hosts.iter().filter(|decided| decided.record.level != UNKNOWN);
             let looks = looks.filter_map(|decided| {
-                let place = places.get(&decided.sample.host).filter(|place| !kept.barred.contains(&place.name))?;
-                let concerned = decided.sample.runs.as_ref().is_some_and(|runs| !runs.is_empty())
+                let place =
+                    places.get(&decided.record.sample.host).filter(|place| !kept.barred.contains(&place.name))?;
+                let concerned = decided.record.sample.runs.as_ref().is_some_and(|runs| !runs.is_empty())
                     || settling.before.claims.values().any(|claim| claim.host == place.name);
-                let asked = *asked_at.get(&decided.sample.host)?;
-                let looked = Looked { sample: decided.sample.clone(), asked };
+                let asked = *asked_at.get(&decided.record.sample.host)?;
+                let looked = Looked { sample: decided.record.sample.clone(), asked };
                 concerned.then(|| Look { place: place.clone(), looked })
             });
             let looks = looks.collect();
@@ -237,7 +239,7 @@ impl Round<'_> {
                 }
                 // Only what is written down may go from the hosts.
                 if let (None, Some(ledger)) = (&unrecorded, &leading) {
-                    let due = hosts.iter().filter_map(|Decided { sample, .. }| {
+                    let due = hosts.iter().filter_map(|Decided { record: HostRecord { sample, .. }, .. }| {
                         let place = places.get(&sample.host).filter(|place| !kept.barred.contains(&place.name))?;
                         gc::due(place, sample, memory.known.get(&sample.host), &whole, &journal).ok()?
                     });
@@ -306,11 +308,11 @@ fn missed(
     ladder: &Ladder,
     before: &HashMap<String, HostRecord>,
 ) {
-    let asked = || hosts.iter().filter(|decided| silent.is_remote(&decided.sample.host));
+    let asked = || hosts.iter().filter(|decided| silent.is_remote(&decided.record.sample.host));
     let cut_off = silent.all && silent.heard.is_none();
     if cut_off {
-        let names: Vec<&str> = asked().map(|decided| decided.sample.host.as_str()).collect();
-        let why = asked().next().and_then(|decided| decided.sample.missing.as_deref()).unwrap_or_default();
+        let names: Vec<&str> = asked().map(|decided| decided.record.sample.host.as_str()).collect();
+        let why = asked().next().and_then(|decided| decided.record.sample.missing.as_deref()).unwrap_or_default();
         if names.iter().any(|host| before.get(*host).is_none_or(|known| known.level != UNKNOWN)) {
             let message = format!(
                 "no remote host answers: this machine seems to be cut off, so nothing is concluded about {} ({why})",
@@ -320,7 +322,7 @@ fn missed(
         }
     }
     for decided in hosts.iter_mut().filter(|decided| decided.record.level == UNKNOWN) {
-        let host = decided.sample.host.clone();
+        let host = decided.record.sample.host.clone();
         if silent.is_cut_off(&host) {
             decided.events.retain(|event| !cut_off || event.what != "missed");
             if let Some(standing) = ladder.unseen(holds.standing(&host)) {

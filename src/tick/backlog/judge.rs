@@ -39,27 +39,24 @@ impl Runs {
     /// By the ledger and by what the hosts showed last; a host that is not among `hosts` was never looked at.
     pub fn of(
         document: Option<&Document>,
-        hosts: &[HostRecord],
+        hosts: &[&HostRecord],
         names: &BTreeSet<String>,
         repos: &[Repo],
         roster: &Roster,
     ) -> Runs {
-        let samples: BTreeMap<&str, Option<Sample>> = hosts
+        let samples: BTreeMap<&str, Option<&Sample>> = hosts
             .iter()
             .filter(|record| names.contains(&record.host))
-            .map(|record| {
-                let sample = (record.level != UNKNOWN).then(|| serde_json::from_str(&record.sample).ok()).flatten();
-                (record.host.as_str(), sample)
-            })
+            .map(|record| (record.host.as_str(), (record.level != UNKNOWN).then_some(&record.sample)))
             .collect();
         // Without a list of them nobody knows what cron started.
         let looked_for = roster.all().any(|agent| agent.match_text.is_some());
         let all = document.is_some()
             && names.iter().all(|name| {
-                let sample = samples.get(name.as_str()).and_then(Option::as_ref);
+                let sample = samples.get(name.as_str()).copied().flatten();
                 sample.is_some_and(|sample| sample.runs.is_some() && (sample.matched.is_some() || !looked_for))
             });
-        let living = |sample: &Sample| -> Vec<Option<String>> {
+        let living = |sample: &&Sample| -> Vec<Option<String>> {
             let runs = sample.runs.iter().flatten().filter(|run| !run.over());
             runs.map(|run| run.task.clone()).collect()
         };

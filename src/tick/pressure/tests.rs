@@ -112,15 +112,15 @@ impl Host {
         let known: Option<Standing> = self.ledger.as_deref().map(|json| serde_json::from_str(json).unwrap());
         let latches = self.ladder.latches(known.as_ref(), decide::latches(self.journal.as_ref()));
         let decided = decide(self.journal.as_ref(), latches, &Policy::default(), sample);
-        let step = match decide::why_not(&decided.sample) {
+        let step = match decide::why_not(&decided.record.sample) {
             None => self.ladder.look(known.as_ref(), &decided, &BTreeMap::new(), self.at, true),
             Some(_) => self.ladder.miss(known.as_ref(), &decided, self.at),
         };
         let mut standing = step.standing.clone();
-        if let Some(one) = step.stop.and_then(|stop| self.ladder.next(&decided.sample, stop, &standing)) {
+        if let Some(one) = step.stop.and_then(|stop| self.ladder.next(&decided.record.sample, stop, &standing)) {
             standing.told(one);
         }
-        self.severities = decided.severities.clone().unwrap_or_default();
+        self.severities = decided.record.severities.clone().unwrap_or_default();
         self.ledger = Some(serde_json::to_string(&standing).unwrap());
         self.journal = Some(decided.record);
         (standing, step)
