@@ -37,8 +37,10 @@ pub const AGEING: SignedDuration = SignedDuration::from_hours(2);
 
 /// Sorts what there is to do. Each [`AGEING`] that something has waited lifts it by one class, up to reviews; in a class
 /// the oldest first, then the lowest number, then by name: the order of the input changes nothing.
-pub fn sort(items: &mut [Item], now: Timestamp) {
-    items.sort_by(|one, other| key(one, now).cmp(&key(other, now)).then_with(|| one.cmp(other)));
+pub fn sort(items: &mut Vec<Item>, now: Timestamp) {
+    let mut keyed: Vec<_> = std::mem::take(items).into_iter().map(|item| (key(&item, now), item)).collect();
+    keyed.sort();
+    items.extend(keyed.into_iter().map(|(_, item)| item));
 }
 
 /// Takes out, of sorted items, all but the first of each task: two pulls for one issue are fixed one after the other.

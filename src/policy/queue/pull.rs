@@ -236,6 +236,7 @@ fn opinions<'a>(repo: &Repo<'_>, pull: &Pull, reviews: &'a [Review]) -> Vec<&'a 
 
 /// Whether a title says that the pull is not done: as forges read it, `WIP:` and `[WIP]`, and `Draft:`.
 pub fn unfinished(title: &str) -> bool {
-    let title = title.trim_start().to_lowercase();
-    ["wip:", "[wip]", "draft:", "[draft]", "(draft)"].iter().any(|mark| title.starts_with(mark))
+    let title = title.trim_start();
+    let begins = |mark: &str| title.get(..mark.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(mark));
+    ["wip:", "[wip]", "draft:", "[draft]", "(draft)"].into_iter().any(begins)
 }
