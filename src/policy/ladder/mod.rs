@@ -15,7 +15,7 @@ use crate::inventory::policy::Policy;
 use crate::inventory::units::Span;
 
 pub use standing::{Held, Refused, Standing};
-pub use step::{step, wants_stop};
+pub use step::{ENOUGH, step, wants_stop};
 
 /// What the agents of a class may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -15,8 +15,9 @@ pub fn step(rung: &mut Rung, policy: &Policy, look: &Look) -> Stepped {
     (rung.misses, rung.missed) = (0, None);
     let dt = observe(rung, policy, seen);
     let want = Want::of(rung, policy, seen);
-    // Whoever wants review held wants dev held too: it stands above.
-    rung.asked |= want.dev > Mode::Run || want.review > Mode::Run || rung.back;
+    // Whoever wants review held wants dev held too: it stands above. A host without a history that comes back is held
+    // already, by the want of one, which asks nothing of its files.
+    rung.asked |= want.dev > Mode::Run || want.review > Mode::Run || rung.back && rung.dev == Mode::Run;
     let change =
         if due(rung, policy.pace.0.as_secs_f64(), rung.stepped) { change(rung, policy, seen, &want, dt) } else { None };
     if change.is_some() {
@@ -33,18 +34,21 @@ pub fn step(rung: &mut Rung, policy: &Policy, look: &Look) -> Stepped {
     Stepped { change, action: stop(rung, policy, seen, &want), lost: false }
 }
 
-/// Uptimes have two decimals: sums of their differences are no truer than this, in seconds.
-const ROUNDING: f64 = 0.005;
+/// How much of a pace is enough: looks come as often as paces last, and each takes its own time to arrive. Were all of it
+/// asked for, a look that is a moment early would wait for the next one, and a pace be twice as long.
+pub const ENOUGH: f64 = 0.95;
 
 /// Whether `pace` seconds have been observed since `last`.
 pub(super) fn due(rung: &Rung, pace: f64, last: Option<f64>) -> bool {
-    last.is_none_or(|last| rung.t - last >= pace - ROUNDING)
+    last.is_none_or(|last| rung.t - last >= pace * ENOUGH)
 }
 
 /// No sample from a host that others would have reached.
 fn miss(rung: &mut Rung, policy: &Policy, at: f64) -> Stepped {
     rung.unseen();
-    if rung.missed.is_none_or(|last| at - last >= policy.miss_pace.0.as_secs_f64()) {
+    // A clock that stands before the last miss is that of another boot, or another machine, which has not counted yet.
+    let pace = policy.miss_pace.0.as_secs_f64() * ENOUGH;
+    if rung.missed.is_none_or(|last| at < last || at - last >= pace) {
         rung.misses = rung.misses.saturating_add(1);
         rung.missed = Some(at);
     }

@@ -133,11 +133,11 @@ proptest! {
             prop_assert!(height(&before).abs_diff(height(now)) <= 1, "{before:?} to {now:?}");
             prop_assert_eq!(stepped.change.is_some(), height(&before) != height(now));
             if stepped.change.is_some() {
-                prop_assert!(last_step.is_none_or(|last| now.t - last >= 20.0), "two steps at once");
+                prop_assert!(last_step.is_none_or(|last| now.t - last >= 20.0 * ENOUGH), "two steps at once");
                 last_step = Some(now.t);
             }
             if stepped.action.is_some() {
-                prop_assert!(last_stop.is_none_or(|last| now.t - last >= 60.0), "two stops at once");
+                prop_assert!(last_stop.is_none_or(|last| now.t - last >= 60.0 * ENOUGH), "two stops at once");
                 last_stop = Some(now.t);
             }
             // No review is stopped while a dev agent lives.
@@ -246,7 +246,7 @@ proptest! {
         // What was done just before that sample makes the next wait for its pace: the paces are what the 320 s are made of.
         let since = |last: Option<f64>| last.map_or(f64::INFINITY, |last| host.rung.t - last);
         let wait = if host.rung.up.is_some() && host.dev == 4 { (60.0 - since(host.rung.stopped)).max(0.0) } else { 0.0 };
-        let wait = (wait / 20.0).ceil() * 20.0 + if since(host.rung.stepped) < 20.0 { 20.0 } else { 0.0 };
+        let wait = (wait / 20.0).ceil() * 20.0 + if since(host.rung.stepped) < 20.0 * ENOUGH { 20.0 } else { 0.0 };
         let mut seconds = 0.0;
         while host.dev + host.review > 0 {
             host.hold((3, 0), 20.0, 20.0);
@@ -335,6 +335,48 @@ fn under_crit_four_dev_and_two_review_agents_are_gone_within_320_seconds() {
         assert!(seconds <= 320.0, "{} dev and {} review agents after {seconds} s", host.dev, host.review);
     }
     assert_eq!(host.modes().1, Mode::Stop);
+}
+
+proptest! {
+    #[test]
+    fn looks_that_come_a_little_early_or_late_are_the_same_looks(late in vec(-0.4..0.4_f64, 40..41)) {
+        let mut host = Host::new(Rung::running(), 4, 2);
+        let mut before = 0.0;
+        let mut looks = late.iter().enumerate().map(|(index, late)| {
+            let at = 20.0 * index as f64 + late;
+            Moment { dt: at - std::mem::replace(&mut before, at), levels: Some((3, 0, false)), boot: false }
+        });
+        host.step(&looks.next().unwrap());
+        let all = looks.take_while(|moment| {
+            host.step(moment);
+            host.dev + host.review > 0
+        });
+        prop_assert!(all.count() < 16, "{} dev and {} review agents", host.dev, host.review);
+    }
+}
+
+#[test]
+fn a_clock_that_begins_anew_counts_misses_all_the_same() {
+    let mut host = Host::new(Rung::running(), 0, 0);
+    host.hold((0, 0), 120.0, 60.0);
+    let miss = Moment { dt: 60.0, levels: None, boot: false };
+    host.at = 30.0 * 86_400.0;
+    assert!(!host.step(&miss).lost);
+    // The controller is booted anew, or another machine goes on.
+    host.at = 5.0;
+    assert!(!host.step(&miss).lost);
+    assert!(host.step(&miss).lost);
+}
+
+#[test]
+fn a_host_without_a_history_that_is_reached_late_shows_no_hold() {
+    let mut host = Host::new(Rung::unknown(), 0, 0);
+    let miss = Moment { dt: 60.0, levels: None, boot: false };
+    assert!((0..3).any(|_| host.step(&miss).lost));
+    let came = host.hold((0, 0), 60.0, 60.0);
+    assert_eq!((came[0].change, host.modes().0, host.rung.shown()), (None, Mode::Hold, Mode::Run));
+    host.hold((0, 0), 240.0, 60.0);
+    assert_eq!(host.modes().0, Mode::Run);
 }
 
 #[test]

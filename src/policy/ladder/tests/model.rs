@@ -49,7 +49,7 @@ impl Model {
         let Some((boot, uptime, inc, cmp, slow, nd, nr)) = shown else {
             self.up = None;
             (self.good, self.calm, self.hard_n, self.soft_n) = (0.0, 0.0, 0, 0);
-            if self.last_miss.is_none_or(|last| at >= last + 60.0) {
+            if self.last_miss.is_none_or(|last| at < last || at - last >= 60.0 * ENOUGH) {
                 (self.misses, self.last_miss) = (self.misses + 1, Some(at));
             }
             let lost = self.misses == 3 && !self.unreachable;
@@ -86,7 +86,7 @@ impl Model {
             () => 0,
         };
         let want_m = lasted(self.crit_since);
-        if self.last_step.is_none_or(|last| t - last >= 20.0) && self.change(inc, cmp, dt, (want_d, want_r, want_m)) {
+        if self.last_step.is_none_or(|last| t - last >= 20.0 * ENOUGH) && self.change(inc, cmp, dt, (want_d, want_r, want_m)) {
             self.last_step = Some(t);
         }
         // It comes back held, whoever holds it.
@@ -98,7 +98,7 @@ impl Model {
             self.good = 0.0;
         }
         let stop = match () {
-            () if self.last_stop.is_some_and(|last| t - last < 60.0) => None,
+            () if self.last_stop.is_some_and(|last| t - last < 60.0 * ENOUGH) => None,
             () if self.d == 2 && want_d == 2 && nd > 0 => Some('d'),
             () if self.r == 2 && want_r == 2 && nr > 0 => Some('r'),
             () => None,
