@@ -77,6 +77,8 @@ mod lab_pressure;
 mod lab_ps;
 #[path = "it/lab_runs.rs"]
 mod lab_runs;
+#[path = "it/lab_stops.rs"]
+mod lab_stops;
 #[path = "it/lab_takeover.rs"]
 mod lab_takeover;
 #[path = "it/lab_tick.rs"]

@@ -27,6 +27,7 @@ use crate::ledger::{Document, Lease, Ledger};
 use crate::policy::ci_load::{CiStanding, Load};
 use crate::policy::hold::{Hold, Model, Plan, Showing};
 use crate::policy::ladder::Standing;
+use crate::policy::severity::Latches;
 use crate::remote::halt::encode;
 use crate::remote::sample::Sample;
 
@@ -51,9 +52,18 @@ pub struct Holds {
     standings: BTreeMap<String, Standing>,
     /// Where the CI of each repo stands now; none where nobody asked.
     ci: Option<BTreeMap<String, CiStanding>>,
+    /// By host, a rung that goes down, which is not certain before the ledger says so.
+    loosening: BTreeMap<String, Moved>,
     began: Timestamp,
     events: Vec<Event>,
     actions: Vec<Action>,
+}
+
+/// What is to be told of a rung that moves.
+#[derive(Default)]
+struct Moved {
+    events: Vec<Event>,
+    change: Option<String>,
 }
 
 /// What decisions rest on.
@@ -146,6 +156,7 @@ impl Holds {
             ids: BTreeMap::new(),
             standings: BTreeMap::new(),
             ci: None,
+            loosening: BTreeMap::new(),
             began: Timestamp::now(),
             events: Vec::new(),
             actions: Vec::new(),
@@ -264,18 +275,31 @@ impl Holds {
 
     /// Takes in what a host showed and what the ladder makes of it, and begins to put it right. Nothing is done from
     /// silence, nor on a host whose id was never seen before the whole sweep is over: it may be another name of one that is
-    /// still to answer. Says whether there is something to do there.
-    pub fn saw(&mut self, place: Place, target: Target, decided: &Decided, step: Option<Step>) -> bool {
+    /// still to answer. `before` is what was latched before this sample, where an agent must stop. Says whether there is
+    /// something to do there.
+    pub fn saw(
+        &mut self,
+        place: Place,
+        target: Target,
+        decided: &Decided,
+        step: Option<Step>,
+        before: Option<Latches>,
+    ) -> bool {
         let sample = &decided.record.sample;
         let name = place.name.clone();
         let would_stop = step.as_ref().filter(|_| self.check).and_then(|step| self.ladder.would_stop(decided, step));
-        let (mut stop, mut loosens, mut standing) = (None, false, None);
+        let (mut stop, mut loosens, mut standing, mut moved) = (None, false, None, Moved::default());
         if let Some(step) = step {
-            (stop, loosens, standing) = (step.stop, step.loosens, Some(step.standing.clone()));
-            self.stands(&name, step.standing, step.events);
-            self.actions.extend(step.change.map(|what| Action { host: name.clone(), what, failed: None }));
+            // A look just before the stop is no sample of its own: it counts what has happened since the last but one.
+            let latches = before.map(|before| decided.record.latches.clone().counting_from(&before));
+            (stop, loosens, standing) = (step.stop.zip(latches), step.loosens, Some(step.standing.clone()));
+            self.stands(&name, step.standing, Vec::new());
+            moved = Moved { events: step.events, change: step.change };
         }
-        let (Some(found), Some(document)) = (&sample.found, self.document(sample)) else { return false };
+        let (Some(found), Some(document)) = (&sample.found, self.document(sample)) else {
+            self.moved(&name, moved);
+            return false;
+        };
         let mut seen = Seen::new(place, sample, found, self.began);
         seen.standing = standing;
         self.ids.extend(sample.host_id.clone().map(|id| (name.clone(), id)));
@@ -287,17 +311,28 @@ impl Holds {
             self.doubt(&name, why);
             return false;
         }
+        match loosens && !self.check {
+            // It is so once the ledger says it.
+            true => drop(self.loosening.insert(name.clone(), moved)),
+            false => self.moved(&name, moved),
+        }
         let known = self.book.blind || document.hosts.get(&name).is_some_and(|entry| entry.id.is_some());
         let plan = planned(&document, &self.model, &seen);
         self.seen.push(seen.clone());
         let busy = !ops(&document, &plan, &seen).is_empty() || stop.is_some();
-        let turn = Turn { seen, target, latches: decided.record.latches.clone(), stop, loosens, would_stop };
+        let turn = Turn { seen, target, stop, loosens, would_stop };
         match known {
             _ if !busy => self.tell_notes(&plan, &name),
             true => self.begin(turn, document),
             false => self.waiting.push(turn),
         }
         busy
+    }
+
+    /// Tells that a rung has moved; of a host that must not be changed nobody says that its agents are held.
+    fn moved(&mut self, host: &str, moved: Moved) {
+        self.events.extend(moved.events);
+        self.actions.extend(moved.change.map(|what| Action { host: host.to_owned(), what, failed: None }));
     }
 
     /// Whether something is to be done once every host has answered.
@@ -370,11 +405,18 @@ impl Holds {
             self.actions.extend(relieved.actions);
             if stays {
                 self.standings.remove(&name);
+                self.loosening.remove(&name);
             } else if let Some(standing) = self.standings.get_mut(&name) {
                 relieved.told.into_iter().for_each(|token| standing.told(token));
                 relieved.refused.into_iter().for_each(|token| standing.refused(token));
+                if relieved.not_begun {
+                    standing.not_stopped(self.book.document.hosts.get(&name).and_then(|entry| entry.ladder.as_ref()));
+                }
             }
             acted.insert(name, done);
+        }
+        for (host, moved) in std::mem::take(&mut self.loosening) {
+            self.moved(&host, moved);
         }
         let Holds { book, model, seen, barred, doubted, ids, standings, ci, mut events, actions, check, .. } = self;
         let epoch = book.document.lease.epoch;

@@ -246,6 +246,7 @@ impl Ladder {
         let sample = match hand.look(target).await {
             Ok(sample) => sample,
             Err(why) => {
+                relieved.not_begun = true;
                 return relieved.tell(
                     &place.name,
                     2,
@@ -258,6 +259,7 @@ impl Ladder {
         let why = verdict(&severities);
         let wanted = seen.is_some_and(|seen| wants_stop(&standing.rung(), &self.policy, *action, &seen));
         if !wanted {
+            relieved.not_begun = true;
             return relieved.tell(&place.name, 0, format!("no {class} agent is stopped: a fresh look says {why}"));
         }
         let Some(one) = victim(&sample, &self.roster, class, standing) else {
@@ -289,6 +291,11 @@ impl Ladder {
                 let failed = Some(format!("{stopped}{advice}"));
                 // Another answer would be about the host, not about this agent.
                 let refused = matches!(&stopped, Stopped::Refused(answer) if answer.word == Word::Failed);
+                relieved.not_begun = match &stopped {
+                    Stopped::NotBegun(_) => true,
+                    Stopped::Refused(answer) => matches!(answer.word, Word::Busy | Word::Stuck),
+                    _ => false,
+                };
                 relieved.refused = refused.then_some(one.token);
                 relieved = relieved.tell(&place.name, 2, format!("cannot {what}: {stopped}{advice}"));
                 relieved.actions.push(Done { host: place.name.clone(), what, failed });
@@ -306,7 +313,8 @@ pub struct Relief<'a> {
     pub target: &'a Target,
     /// Where it stands.
     pub standing: &'a Standing,
-    /// What is latched there.
+    /// What a look just before is judged by: what is latched there, and counters of the sample before the one that asked
+    /// for the stop.
     pub latches: &'a Latches,
     /// What must stop.
     pub action: Action,
@@ -319,6 +327,8 @@ pub struct Relieved {
     pub told: Option<String>,
     /// The agent that the host refused to stop.
     pub refused: Option<String>,
+    /// Nobody was told to stop, and the next look may ask for it again.
+    pub not_begun: bool,
     /// What was done.
     pub actions: Vec<Done>,
     /// What is worth telling.

@@ -134,15 +134,18 @@ impl Round<'_> {
                         refusals.extend(refusals::next(refusal, &sample.host, &login, sample.at, wake.waits));
                         let previous = memory.known.get(&sample.host);
                         let standing = holds.standing(&sample.host);
-                        let latches = ladder.latches(standing, decide::latches(previous));
-                        let decided = decide::decide(previous, latches, wake.policy, sample);
+                        let latches = || ladder.latches(standing, decide::latches(previous));
+                        let decided = decide::decide(previous, latches(), wake.policy, sample);
                         let (host, level) = (decided.record.host.clone(), decided.record.level);
                         // A miss is one only if others answer: that is known at the end of the sweep.
                         let step = (level != UNKNOWN && !holds.foreign(&decided.record.sample)).then(|| {
                             ladder.look(standing, &decided, &holds.shown(&host), boot_clock().seconds, holds.firm())
                         });
+                        let before = step.as_ref().and_then(|step| step.stop).map(|_| latches());
                         let needed = match (places.get(&host), known.get(&host)) {
-                            (Some(place), Some(target)) => holds.saw(place.clone(), target.clone(), &decided, step),
+                            (Some(place), Some(target)) => {
+                                holds.saw(place.clone(), target.clone(), &decided, step, before)
+                            }
                             _ => false,
                         };
                         report(&Progress::Answered {

@@ -18,10 +18,8 @@ pub(super) struct Turn {
     pub(super) seen: Seen,
     /// How it is looked at once more before an agent is stopped.
     pub(super) target: Target,
-    /// What is latched there.
-    pub(super) latches: Latches,
-    /// The agent that must stop, if one must.
-    pub(super) stop: Option<Action>,
+    /// The agent that must stop, if one must, and what a look just before is judged by.
+    pub(super) stop: Option<(Action, Latches)>,
     /// The rung went down: the ledger must say so first.
     pub(super) loosens: bool,
     /// What `--check` says of a stop.
@@ -45,7 +43,7 @@ pub(super) async fn take(
     ladder: &Ladder,
     max_age: Duration,
 ) -> Outcome {
-    let Turn { seen, target, latches, stop, loosens, .. } = turn;
+    let Turn { seen, target, stop, loosens, .. } = turn;
     let place = &seen.place;
     let mut outcome = Outcome { acted: Acted::default(), relieved: Relieved::default(), stays: false };
     let now = boot_clock();
@@ -77,7 +75,7 @@ pub(super) async fn take(
             hand.tighten(document, place, ops).await
         }
     };
-    if let (Some(action), Some(standing)) = (stop, &seen.standing) {
+    if let (Some((action, latches)), Some(standing)) = (stop, &seen.standing) {
         let relief = Relief { place, target, standing, latches, action: *action };
         outcome.relieved = ladder.relieve(hand, lead, &relief).await;
     }

@@ -155,6 +155,13 @@ impl Standing {
         self.told.insert(token, t);
     }
 
+    /// Nobody was told to stop, though it was asked for: the pace of stops goes on from where it stood `before`.
+    pub fn not_stopped(&mut self, before: Option<&Standing>) {
+        if let Some(rung) = &mut self.rung {
+            rung.stopped = before.and_then(|before| before.rung.as_ref()?.stopped);
+        }
+    }
+
     /// Notes that a host refused to stop an agent.
     pub fn refused(&mut self, token: String) {
         let refused = Refused { since: self.rung().t, times: 0 };

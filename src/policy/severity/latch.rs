@@ -53,6 +53,16 @@ impl Latches {
         self
     }
 
+    /// The same, with counters that go on from those of `before`, an earlier sample: what has happened since that one has
+    /// happened still. From another boot they mean nothing.
+    #[must_use]
+    pub fn counting_from(mut self, before: &Latches) -> Latches {
+        if self.boot_id == before.boot_id && self.uptime_s >= before.uptime_s {
+            self.rates.clone_from(&before.rates);
+        }
+        self
+    }
+
     /// What is latched, when there is nothing to measure.
     pub(super) fn as_they_are(&self) -> Vec<Severity> {
         let severity = |(key, latch): (&String, &Latch)| {

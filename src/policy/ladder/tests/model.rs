@@ -86,7 +86,9 @@ impl Model {
             () => 0,
         };
         let want_m = lasted(self.crit_since);
-        if self.last_step.is_none_or(|last| t - last >= 20.0 * ENOUGH) && self.change(inc, cmp, dt, (want_d, want_r, want_m)) {
+        if self.last_step.is_none_or(|last| t - last >= 20.0 * ENOUGH)
+            && self.change(inc, cmp, dt, (want_d, want_r, want_m))
+        {
             self.last_step = Some(t);
         }
         // It comes back held, whoever holds it.
