@@ -1,5 +1,7 @@
 //! What a new sample means for a host: its severities, its verdict, and what is worth telling. No I/O, no clock.
 
+use jiff::SignedDuration;
+
 use crate::inventory::policy::Policy;
 use crate::journal::{Event, HostRecord};
 use crate::policy::severity::{Latches, Level, Severities, Severity, update, verdict};
@@ -8,8 +10,8 @@ use crate::remote::sample::Sample;
 /// The level of a host of which nothing is known.
 pub const UNKNOWN: u8 = 4;
 
-/// From this level on a host is looked at more often.
-const URGENT: u8 = 2;
+/// How long a host that was under hard pressure and does not answer is looked at more often.
+const RECENT: SignedDuration = SignedDuration::from_mins(3);
 
 /// A host after its newest sample.
 #[derive(Clone, Debug)]
@@ -21,9 +23,12 @@ pub struct Decided {
 }
 
 impl Decided {
-    /// It is under hard pressure.
+    /// It is under hard pressure, or was when it last answered, not long ago: one that is short of everything may well fail
+    /// to answer once.
     pub fn is_urgent(&self) -> bool {
-        (URGENT..UNKNOWN).contains(&self.record.level)
+        let HostRecord { severities, seen, at, .. } = &self.record;
+        let hard = severities.as_ref().is_some_and(|severities| severities.worst() >= Level::Hard);
+        hard && seen.is_some_and(|seen| at.duration_since(seen) <= RECENT)
     }
 }
 

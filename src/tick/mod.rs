@@ -115,7 +115,7 @@ pub struct Wake<'a> {
 pub struct Watch {
     /// From one look to the next.
     pub every: Duration,
-    /// No look begins this long after the tick did.
+    /// No look begins this long after the tick did, unless a host that hangs keeps it from ending.
     pub until: Duration,
 }
 
@@ -165,7 +165,9 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
     loop {
         let began = Instant::now();
         // Where another look is due before all have answered, who has not is left to that one.
-        let due = wake.watch.map(|watch| began + watch.every..clock + watch.until);
+        let until = |late: bool, watch: Watch| watch.until + if late { wake.bounds.sweep } else { Duration::ZERO };
+        let late_hosts = sweep.out().next().is_some();
+        let due = wake.watch.map(|watch| began + watch.every..clock + until(late_hosts, watch));
         let round =
             Round { wake: &wake, fresh, late, asked_all, due, lock: lock.as_ref(), reserve: &reserve, ci: &backlog };
         let (seen, waits) = round.run(&mut sweep, std::mem::take(&mut left), pending, report).await;
@@ -181,7 +183,8 @@ pub async fn run(mut wake: Wake<'_>, report: &dyn Fn(&Progress)) -> Result<Outco
         urgent.retain(|host| !out.contains(host));
         let next = wake.watch.filter(|_| !urgent.is_empty()).and_then(|watch| {
             let wait = watch.every.saturating_sub(began.elapsed());
-            (clock.elapsed() + wait < watch.until).then_some(wait)
+            // As long as a host that hangs keeps the lock, the next tick cannot look at the others.
+            (clock.elapsed() + wait < until(!out.is_empty(), watch)).then_some(wait)
         });
         match next {
             Some(wait) => {

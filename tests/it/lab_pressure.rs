@@ -558,7 +558,7 @@ fn a_host_that_hangs_keeps_nobody_from_looking_again_at_one_under_hard_pressure(
     let (stdout, _) = factory(&lab, 0, &["run", "--if-due", "-o", "json"]);
     let tick: Value = serde_json::from_str(&stdout).unwrap();
     let counts = ["h1", "h2", "h3"].map(|host| samples(host).len());
-    assert_eq!(counts, [4, 2, 2], "at once, and after 6 and 12 s; the others once");
+    assert_eq!(counts, [5, 2, 2], "at once, after 6 and 12 s, and after 18, when no other tick can; the others once");
     // The others answered while it was silent: that is a miss, and nobody was cut off.
     assert!(samples("h2")[1]["missing"].is_string() || samples("h2")[0]["missing"].is_string());
     let levels: Vec<&Value> = (0..3).map(|host| &tick["hosts"][host]["level"]).collect();
@@ -566,6 +566,23 @@ fn a_host_that_hangs_keeps_nobody_from_looking_again_at_one_under_hard_pressure(
     assert_eq!((&tick["tick"]["hosts"], &tick["tick"]["missed"]), (&Value::from(3), &Value::from(1)));
     let (events, _) = factory(&lab, 0, &["events", "-o", "jsonl"]);
     assert!(events.contains("\"what\":\"missed\"") && !events.contains("cut off"), "{events}");
+}
+
+#[test]
+fn a_host_under_hard_pressure_that_fails_to_answer_once_is_looked_at_again() {
+    let Some(lab) = Lab::new(2) else { return };
+    let settings = format!("{SETTINGS}wake: {{watch: 24s, watch_urgent: 6s}}\n");
+    std::fs::write(lab.inventory().join("factory.yml"), settings).unwrap();
+    lab.host(0).set_memory(8192, 600);
+    factory(&lab, 0, &["run"]);
+    lab.host(0)
+        .login_shell("root", "#!/bin/sh\n[ ! -e /root/fail ] || { rm /root/fail; exit 1; }\nexec /bin/sh \"$@\"\n");
+    lab.host(0).done(": >/root/fail");
+    factory(&lab, 0, &["run", "--if-due"]);
+    let (told, _) = factory(&lab, 0, &["events", "--samples", "-l", "h1", "-o", "jsonl"]);
+    let missing: Vec<bool> =
+        told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["missing"].is_string()).collect();
+    assert_eq!(missing, [false, true, false, false], "{told}");
 }
 
 /// A founder sleeps while memory leaks on beefy-2.
