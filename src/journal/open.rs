@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
@@ -63,15 +64,24 @@ pub(super) fn to_read(state: &Path) -> Result<Option<Journal>> {
     }
     // A reader of a write-ahead log must be able to make the shared index, so it opens for writing and promises not to.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || -> Result<Option<Journal>, Problem> {
+    let open = |alone: bool| -> Result<Option<Journal>, Problem> {
         let db = Connection::open_with_flags(&path, flags)?;
         db.busy_timeout(BUSY)?;
+        if alone {
+            db.pragma_update(None, "locking_mode", "exclusive")?;
+            db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        }
         db.pragma_update(None, "query_only", true)?;
         // Without a single step there are no tables: it is being made, or whoever made it died.
         let begun = schema::check(&db)? > 0;
         Ok(begun.then(|| Journal { db, path: path.clone() }))
     };
-    patiently(open).map_err(|error| cannot("read", &path, error))
+    let opened = patiently(|| open(false)).or_else(|error| match is_unwritable(&error) {
+        // No room even for the index: whoever is alone with the file keeps it in memory.
+        true => patiently(|| open(true)).map_err(|_| error),
+        false => Err(error),
+    });
+    opened.map_err(|error| cannot("read", &path, error))
 }
 
 /// Tries `open` until nobody is in its way: SQLite does not wait where a file becomes one with a write-ahead log.
@@ -88,6 +98,11 @@ fn patiently<T>(open: impl Fn() -> Result<T, Problem>) -> Result<T, Problem> {
 fn is_busy(problem: &Problem) -> bool {
     let busy = [ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked, ErrorCode::FileLockingProtocolFailed];
     problem.code().is_some_and(|code| busy.contains(&code))
+}
+
+fn is_unwritable(problem: &Problem) -> bool {
+    let unwritable = [ErrorCode::DiskFull, ErrorCode::SystemIoFailure, ErrorCode::CannotOpen];
+    problem.code().is_some_and(|code| unwritable.contains(&code))
 }
 
 fn is_damaged(problem: &Problem) -> bool {

@@ -82,6 +82,29 @@ fn the_controllers_full_disk_hides_nothing() {
 }
 
 #[test]
+fn what_is_known_can_be_asked_while_the_controllers_disk_is_full() {
+    let Some(host) = machine() else { return };
+    host.done("mkdir -p ~/full && mount -t tmpfs -o size=3m tmpfs ~/full");
+    let full = host.home().join("full").display().to_string();
+    let with = |args: &[&str]| factory(&host, &[&["--state", &full], args].concat());
+    host.set_memory(8192, 600);
+    assert_eq!(with(&["run"]).0, Some(0));
+    // Not a byte more, and nobody left an index.
+    host.done("rm -f ~/full/*-shm ~/full/reserve; cat /dev/zero >~/full/ballast; test ! -e ~/full/journal.db-shm");
+    for verb in ["status", "events"] {
+        let (_, stdout, stderr) = with(&[verb]);
+        assert!(stdout.contains("hard: memory 600MiB free") && stderr.is_empty(), "{verb}: {stdout}{stderr}");
+    }
+    // What was latched is known to the next tick too: that is no news.
+    let (_, stdout, stderr) = with(&["run", "-o", "json"]);
+    assert!(stderr.contains("the disk is full"), "{stdout}{stderr}");
+    let tick: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(tick["hosts"][0]["level"], 2, "{stdout}");
+    let told = tick["events"].as_array().unwrap();
+    assert!(!told.iter().any(|event| event["what"] == "pressure"), "{told:?}");
+}
+
+#[test]
 fn cron_is_enough() {
     let Some(host) = machine() else { return };
     // Nothing but what cron gives, and no ./inventory to stand beside: the user's own is found by HOME alone.
