@@ -97,7 +97,12 @@ impl Replay {
         let at = host.last.map_or(at, |last| last.max(at));
         host.last = Some(at);
         let before = host.rung.clone();
-        let stepped = step(&mut host.rung, &self.policy, &Look { at, seen });
+        let stepped = if sample.cut_off {
+            host.rung.unseen();
+            Stepped::default()
+        } else {
+            step(&mut host.rung, &self.policy, &Look { at, seen })
+        };
         host.count(&before, &stepped, severities.whole);
         let rung = &host.rung;
         Line {

@@ -34,6 +34,9 @@ pub struct Sample {
     /// Why there is no answer, for people; all that follows is unknown then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
+    /// No other remote host answered either: it may be the controller that was cut off, and nothing is concluded from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut_off: bool,
     /// From the question to the answer, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt_s: Option<f64>,
@@ -398,6 +401,7 @@ impl Sample {
             host: host.into(),
             at,
             missing: None,
+            cut_off: false,
             rtt_s: None,
             boot_id: None,
             uptime_s: None,

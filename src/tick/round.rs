@@ -327,6 +327,7 @@ fn missed(
     for decided in hosts.iter_mut().filter(|decided| decided.record.level == UNKNOWN) {
         let host = decided.record.sample.host.clone();
         if silent.is_cut_off(&host) {
+            decided.record.sample.cut_off = true;
             decided.events.retain(|event| !cut_off || event.what != "missed");
             if let Some(standing) = ladder.unseen(holds.standing(&host)) {
                 holds.stands(&host, standing, Vec::new());

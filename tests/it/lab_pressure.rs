@@ -210,6 +210,39 @@ fn what_is_short_is_held_and_stopped_by_degrees_and_comes_back_in_the_reverse_or
 }
 
 #[test]
+fn what_waits_for_memory_is_short_of_it_and_what_only_gets_slower_holds_and_stops_nobody() {
+    let Some(place) = Place::new(1) else { return };
+    let host = place.host(0);
+    place.settle();
+    place.launch("h1", "dev");
+    until("it works", || lives(host, "dev") >= 2);
+    let line =
+        |kind: &str, short: f64, long: f64| format!("{kind} avg10={short:.2} avg60={long:.2} avg300=0.00 total=0\n");
+    let waits = |name: &str, some: f64, full: f64| {
+        host.set(&format!("pressure/{name}"), &format!("{}{}", line("some", some, some), line("full", full, full)));
+    };
+    let ticks = |times: usize| (0..times).map(|_| modes(&place.tick(60), 0)).collect::<Vec<_>>();
+    // Disks on which everybody waits hold reviews too, which would wait there as well.
+    waits("io", 80.0, 65.0);
+    assert_eq!(ticks(4), ["RUN RUN", "HOLD RUN", "HOLD HOLD", "HOLD HOLD"]);
+    waits("io", 0.0, 0.0);
+    assert_eq!(ticks(5)[4], "RUN RUN");
+    // Processors hold dev alone, and only if the load says so too.
+    waits("cpu", 95.0, 0.0);
+    assert_eq!(ticks(3), ["RUN RUN"; 3]);
+    host.set("loadavg", "7.00 5.00 3.00 1/100 1\n");
+    assert_eq!(ticks(3), ["RUN RUN", "HOLD RUN", "HOLD RUN"]);
+    waits("cpu", 0.0, 0.0);
+    host.set("loadavg", "0.50 0.50 0.50 1/100 1\n");
+    assert_eq!(ticks(5)[4], "RUN RUN");
+    assert!(lives(host, "dev") >= 2, "nobody was stopped");
+    // Where everybody waits for memory it is short, whatever is free.
+    waits("memory", 60.0, 25.0);
+    assert_eq!(ticks(2), ["HOLD RUN", "STOP RUN"]);
+    until("it is stopped", || lives(host, "dev") == 0);
+}
+
+#[test]
 fn an_agent_that_cron_started_is_stopped_with_its_tree_and_a_critical_one_is_left() {
     let Some(place) = Place::new(1) else { return };
     let host = place.host(0);
@@ -326,6 +359,8 @@ fn when_no_remote_host_answers_it_is_this_machine_that_is_cut_off() {
     let events = place.events().split_off(before);
     let count = |what: &str| events.iter().filter(|event| event["what"] == what).count();
     assert_eq!((count("cut off"), count("missed"), count("unreachable")), (1, 0, 0), "{events:?}");
+    let (told, _) = factory(&place.lab, 0, &["events", "--samples", "-l", "h1", "-o", "jsonl"]);
+    assert_eq!(told.matches("\"cut_off\":true").count(), 5, "four, and the one that was asked alone: {told}");
     place.lab.hosts().iter().for_each(|host| place.lab.mend(host));
     assert_eq!(modes(&place.tick(60), 0), "RUN RUN", "nobody was missed, so nobody is held for it");
 

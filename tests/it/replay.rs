@@ -120,6 +120,31 @@ fn other_numbers_give_another_course_and_hosts_do_not_meet() {
 }
 
 #[test]
+fn what_was_missed_while_nobody_answered_holds_nobody() {
+    let cut = |host: &str, second: u64| {
+        let mut sample = missing(host, second);
+        sample["cut_off"] = true.into();
+        sample
+    };
+    let course = |miss: &dyn Fn(&str, u64) -> Value| {
+        let seconds = (0..15).map(|n| n * 60);
+        let one = |second: u64| {
+            ["a", "b"].map(|host| match second {
+                300..600 => miss(host, second),
+                _ => sample(host, second, 6000, 1),
+            })
+        };
+        let place = place(&seconds.flat_map(one).collect::<Vec<_>>());
+        let lines = lines(&place, &[]);
+        let actions = lines.iter().filter_map(|line| line["actions"].as_array());
+        actions.flatten().map(|action| action.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(course(&cut), Vec::<String>::new());
+    let all = course(&missing);
+    assert_eq!(all.iter().filter(|action| *action == "dev RUN to HOLD").count(), 2, "{all:?}");
+}
+
+#[test]
 fn as_text_the_changes_are_told_and_then_a_table() {
     let place = place(&leak());
     let stdout = place.run(&["replay", "samples.jsonl"]).code(0).stdout;

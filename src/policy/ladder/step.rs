@@ -179,7 +179,7 @@ fn enter(rung: &mut Rung) -> Change {
 
 impl Rung {
     /// No sample: nothing moves, and what had been earned is gone.
-    pub(super) fn unseen(&mut self) {
+    pub fn unseen(&mut self) {
         self.up = None;
         (self.good, self.calm) = (0.0, 0.0);
         (self.soft_n, self.hard_n) = (0, 0);
