@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::statuses::{self, checks, is_reported};
-use super::{CiKind, Pull, Repo, Status};
+use super::{CiKind, Pull, Repo};
 
 /// One pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,11 +169,9 @@ fn by_pipelines(repo: &Repo<'_>, pull: &Pull, now: Timestamp) -> Says {
     if let Some(push) = of(&|event| event == Event::Push) {
         return one(push);
     }
-    let reported = |statuses: &&Vec<Status>| repo.checks.iter().any(|check| is_reported(check, statuses));
     match pull.statuses.as_ref() {
         None if !repo.checks.is_empty() => Says::Unknown(statuses::SILENT),
-        Some(statuses) if reported(&statuses) => checks(repo.checks, statuses),
-        _ => Says::Waiting(Wait::Nothing),
+        told => told.and_then(|told| statuses::instead(repo.checks, told)).unwrap_or(Says::Waiting(Wait::Nothing)),
     }
 }
 
