@@ -212,6 +212,58 @@ fn what_is_known_is_not_asked_again() {
     assert_eq!(all["items"][0]["class"], "fixes", "{all}");
 }
 
+/// What is to be done about the pulls of `harb`, and why not.
+fn pulls(factory: &Factory, code: i32) -> BTreeMap<u64, String> {
+    let all = factory.json(&["queue"], code);
+    let text = |one: &Value, key: &str| (one["number"].as_u64().unwrap(), one[key].as_str().unwrap().to_owned());
+    let items = all["items"].as_array().unwrap().iter().map(|one| text(one, "class"));
+    items.chain(all["waiting"].as_array().unwrap().iter().map(|one| text(one, "why"))).collect()
+}
+
+/// A repo with the pulls 41 to 43 and nothing else.
+fn three_pulls() -> Factory {
+    let factory = Factory::new(&["harb"], "", "");
+    factory.forge("harb").set(|state| state.pulls = vec![change(41, 31), change(42, 32), change(43, 33)]);
+    factory
+}
+
+/// A step as Woodpecker tells of it.
+fn step(pid: u64, name: &str, state: &str, code: i64) -> Value {
+    json!({"id": pid, "uuid": "", "pipeline_id": 1, "pid": pid, "ppid": 1, "name": name, "state": state,
+        "exit_code": code, "started": 100, "finished": 101, "type": "commands"})
+}
+
+#[test]
+fn a_failed_pipeline_is_explained_by_what_its_server_tells_of_it_and_asked_once() {
+    let factory = three_pulls();
+    factory.cis["harb"].set(|state| {
+        let broken = |number, pull, message: &str| {
+            let mut one = judged(number, pull, "error");
+            one.as_object_mut().unwrap().remove("workflows");
+            with(one, json!({"errors": [{"type": "generic", "message": message, "is_warning": false, "data": null}]}))
+        };
+        let ignored = json!([
+            {"id": 1, "pipeline_id": 1, "pid": 1, "name": "lint", "state": "success",
+                "children": [step(2, "lint", "failure", 1)]},
+            {"id": 2, "pipeline_id": 1, "pid": 3, "name": "build", "state": "failure",
+                "children": [step(4, "build", "failure", 137)]},
+        ]);
+        state.pipelines = vec![
+            with(judged(903, 43, "failure"), json!({"workflows": ignored})),
+            broken(902, 42, "could not load config from forge: context deadline exceeded"),
+            broken(901, 41, "yaml: line 3: mapping values are not allowed in this context"),
+        ];
+    });
+    factory.run(&["run"]).code(0);
+    let known = pulls(&factory, 0);
+    assert_eq!(known[&41], "fixes");
+    assert!(known[&42].starts_with("CI failed, not by the code: pipeline 902 "), "{known:?}");
+    assert!(known[&43].starts_with("CI failed, not by the code: step build "), "{known:?}");
+    factory.calls();
+    factory.run(&["run"]).code(0);
+    assert_eq!(factory.calls(), 3);
+}
+
 /// Without Woodpecker the statuses of the head decide, and with Actions what waits for a runner is a load.
 #[test]
 fn statuses_decide_where_there_is_no_woodpecker() {

@@ -17,7 +17,10 @@ pub struct Pipeline {
     pub commit: String,
     /// How it is.
     pub state: State,
-    /// Its steps over all workflows; `None` when they were not asked for or not told.
+    /// Its configuration could not be had from the forge.
+    #[serde(default)]
+    pub unfetched: bool,
+    /// Its steps over all workflows; `None` when it was not asked for by itself.
     pub steps: Option<Vec<Step>>,
 }
 
@@ -62,7 +65,7 @@ pub struct Step {
     pub state: State,
     /// Its exit status.
     pub exit_code: Option<i64>,
-    /// A failure of it is no failure of the pipeline.
+    /// A failure of it is no failure of its workflow.
     pub ignored: bool,
 }
 
@@ -99,6 +102,8 @@ pub enum Red {
 pub enum Infra {
     /// A git step ended with 128: the forge's rate limit, or the forge itself.
     Git(u64, String),
+    /// Its configuration could not be had from the forge.
+    Config(u64),
     /// A step ended with 137: out of memory.
     Memory(u64, String),
     /// Who was to judge could not.
@@ -197,6 +202,9 @@ fn one(pipeline: &Pipeline) -> Says {
 /// By what a pipeline failed. One step that failed by code is enough: there is something to mend.
 fn failed(pipeline: &Pipeline) -> Says {
     let number = pipeline.number;
+    if pipeline.unfetched {
+        return Says::Infrastructure(Infra::Config(number));
+    }
     let Some(steps) = &pipeline.steps else { return Says::Unknown("CI does not tell the steps of a failed pipeline") };
     let bad = |step: &&Step| !step.ignored && matches!(step.state, State::Failure | State::Error);
     // What is killed along with the rest failed by itself only when nothing else did.
@@ -247,6 +255,9 @@ impl std::fmt::Display for Infra {
                     f,
                     "step {step} of pipeline {number} ended with 128: the forge refused git, by its rate limit say"
                 )
+            }
+            Infra::Config(number) => {
+                write!(f, "pipeline {number} could not be made: the forge did not tell its configuration")
             }
             Infra::Memory(number, step) => write!(f, "step {step} of pipeline {number} ended with 137: out of memory"),
             Infra::Check(context) => write!(f, "{context} could not judge"),

@@ -106,7 +106,7 @@ fn ci(event: &str, state: State) -> Pipeline {
         _ => Event::Other,
     };
     let number = if event == Event::Push { 41 } else { 40 };
-    Pipeline { number, event, commit: HEAD.to_owned(), state, steps: Some(vec![]) }
+    Pipeline { number, event, commit: HEAD.to_owned(), state, unfetched: false, steps: Some(vec![]) }
 }
 
 /// A failed pipeline of the pull with failed steps.
@@ -372,6 +372,7 @@ fn table() -> Vec<(&'static str, Case, String)> {
         row("137, and a step whose failure is ignored", Case::ci(vec![red(&[("build", 137), ("lint", 1)])]).with(|case| case.seen.pulls[0].pipelines.as_mut().unwrap()[0].steps.as_mut().unwrap()[1].ignored = true), &"CI failed, not by the code: step build of pipeline 40 ended with 137: out of memory"),
         row("failed, steps not told", Case::ci(vec![Pipeline { steps: None, ..red(&[]) }]), &"unknown: CI does not tell the steps of a failed pipeline"),
         row("a wrong configuration", Case::ci(vec![ci("pull", State::Error)]), &"needs fixes: pipeline 40 could not be made: its configuration is wrong"),
+        row("a configuration that could not be had", Case::ci(vec![Pipeline { unfetched: true, ..ci("pull", State::Error) }]), &"CI failed, not by the code: pipeline 40 could not be made: the forge did not tell its configuration"),
         row("killed", Case::ci(vec![ci("pull", State::Killed)]), &"waits: pipeline 40 was ended before it was done"),
         row("waits for approval in CI", Case::ci(vec![ci("pull", State::Blocked)]), &"waits: pipeline 40 waits for somebody to allow it"),
         row("declined", Case::ci(vec![ci("pull", State::Declined)]), &"waits: pipeline 40 was declined"),

@@ -247,7 +247,7 @@ impl Look<'_> {
                     known.statuses_at = Some(self.now);
                 }
                 Detail::Pipeline(Ok(pipeline)) => {
-                    let one = convert::pipeline(&pipeline);
+                    let one = convert::whole(&pipeline);
                     let all = known.pull.pipelines.iter_mut().flatten();
                     all.filter(|known| known.number == one.number).for_each(|known| known.clone_from(&one));
                 }
