@@ -233,6 +233,47 @@ fn step(pid: u64, name: &str, state: &str, code: i64) -> Value {
         "exit_code": code, "started": 100, "finished": 101, "type": "commands"})
 }
 
+/// A pipeline of a push that says nothing of any pull.
+fn pushed(number: u64, status: &str) -> Value {
+    with(judged(number, 0, status), json!({"event": "push", "commit": "other", "ref": "refs/heads/master"}))
+}
+
+/// A takeover, or a lost journal: the newest page has only the pipeline of a push, or none.
+#[test]
+fn a_pull_is_judged_by_its_own_pipeline_however_old() {
+    let fill = |state: &mut super::forge_server::State| {
+        let test = json!([{"id": 1, "pipeline_id": 1, "pid": 1, "name": "ci", "state": "failure",
+            "children": [step(2, "test", "failure", 1)]}]);
+        let red = |number, pull| with(judged(number, pull, "failure"), json!({"workflows": test}));
+        let restarted = with(pushed(300, "success"), json!({"commit": "head41"}));
+        let others = (240..298).rev().map(|number| pushed(number, "success"));
+        state.pipelines = [restarted, judged(299, 43, "skipped")].into_iter().chain(others).collect();
+        state.pipelines.extend([judged(102, 42, "success"), red(101, 43), red(100, 41)]);
+    };
+    let factory = three_pulls();
+    factory.cis["harb"].set(fill);
+    // Somebody has written a comment since.
+    factory.forge("harb").set(|state| state.pulls[1]["updated_at"] = json!(ago(1)));
+    factory.run(&["run"]).code(0);
+    let wanted = [(41, "fixes"), (42, "review"), (43, "fixes")].map(|(number, class)| (number, class.to_owned()));
+    assert_eq!(pulls(&factory, 0), wanted.into());
+    // Once for a head, found or not.
+    factory.cis["harb"].set(|state| state.pipelines.truncate(60));
+    factory.forge("harb").set(|state| state.pulls.push(change(44, 34)));
+    factory.run(&["run"]).code(0);
+    factory.calls();
+    factory.run(&["run"]).code(0);
+    assert_eq!(factory.calls(), 3);
+    // As long as it cannot be looked for, the push does not speak for it.
+    let factory = three_pulls();
+    factory.cis["harb"].set(|state| {
+        fill(state);
+        state.stuck = vec![("page=2", Fault::Status(502, vec![], ""))];
+    });
+    let known = pulls(&factory, 4);
+    assert!(known.values().all(|why| why == "unknown: CI does not answer"), "{known:?}");
+}
+
 #[test]
 fn a_failed_pipeline_is_explained_by_what_its_server_tells_of_it_and_asked_once() {
     let factory = three_pulls();

@@ -35,6 +35,14 @@ pub enum Event {
     Other,
 }
 
+impl Pipeline {
+    /// Whether it judges this commit for a pull with this number. One that was skipped judged nothing.
+    pub fn is_of(&self, pull: u64, head: &str) -> bool {
+        let own = matches!(self.event, Event::Pull(number) if number.is_none_or(|number| number == pull));
+        own && self.commit == head && self.state != State::Skipped
+    }
+}
+
 /// How a pipeline or a step is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
@@ -159,19 +167,15 @@ fn unjudged(repo: &Repo<'_>, pull: &Pull) -> Says {
 /// pending for ever.
 fn by_pipelines(repo: &Repo<'_>, pull: &Pull, now: Timestamp) -> Says {
     let Some(pipelines) = &pull.pipelines else { return Says::Unknown("CI does not answer") };
-    // A pipeline that was skipped judged nothing.
-    let of = |event: &dyn Fn(Event) -> bool| {
-        let own = pipelines.iter().filter(|one| one.commit == pull.head && one.state != State::Skipped);
-        own.filter(|one| event(one.event)).max_by_key(|one| one.number)
-    };
-    let mine = |event: Event| matches!(event, Event::Pull(number) if number.is_none_or(|number| number == pull.number));
-    if let Some(own) = of(&mine) {
+    let own = pipelines.iter().filter(|one| one.is_of(pull.number, &pull.head));
+    if let Some(own) = own.max_by_key(|one| one.number) {
         return one(own);
     }
     if let Some(early) = early(repo, pull, now) {
         return early;
     }
-    if let Some(push) = of(&|event| event == Event::Push) {
+    let pushed = |one: &&Pipeline| one.event == Event::Push && one.commit == pull.head && one.state != State::Skipped;
+    if let Some(push) = pipelines.iter().filter(pushed).max_by_key(|one| one.number) {
         return one(push);
     }
     match pull.statuses.as_ref() {

@@ -20,7 +20,7 @@ use crate::policy::queue::{self, CiKind, Fact, Ref, StatusState};
 /// How many pipelines a look wants at least: the median of the load is taken of about so many.
 const PIPELINES: usize = 25;
 
-/// How many are looked through, once, for the pipeline of a head commit that is not among these.
+/// How many are looked through, once, for the pull's own pipeline of a head commit where it is not among these.
 const SEARCHED: usize = 250;
 
 /// Forges tell times in whole seconds, by a clock that may differ a little from ours.
@@ -190,12 +190,18 @@ impl Look<'_> {
         match pipelines {
             Some(all) => {
                 attach(book, all);
-                let oldest = all.iter().filter_map(|pipeline| pipeline.created).min();
-                let older = |known: &KnownPull| {
-                    let none = known.pull.pipelines.as_ref().is_none_or(Vec::is_empty);
-                    none && !known.searched && oldest.is_some_and(|oldest| known.updated < oldest)
-                };
-                book.pulls.iter().any(older)
+                let mut deep = false;
+                for KnownPull { pull, searched, .. } in &mut book.pulls {
+                    let own = |one: &queue::Pipeline| one.is_of(pull.number, &pull.head);
+                    // Where statuses decide, no pipeline does.
+                    let decides = CiKind::of(&self.repo.ci) == CiKind::Pipelines;
+                    if decides && !*searched && !pull.pipelines.iter().flatten().any(own) {
+                        // Until that is done a push does not speak for it.
+                        pull.pipelines = None;
+                        deep = true;
+                    }
+                }
+                deep
             }
             None => {
                 // What had ended stays as it was; of the rest nobody knows.
@@ -358,12 +364,8 @@ fn unexplained(pull: &queue::Pull, listed: &[forge::Pipeline]) -> BTreeSet<u64> 
         if open && !listed.iter().any(|known| known.number == one.number) {
             wanted.insert(one.number);
         }
-        let own = match one.event {
-            queue::Event::Pull(number) if number.is_none_or(|number| number == pull.number) => true,
-            queue::Event::Push => false,
-            _ => continue,
-        };
-        if one.state == queue::State::Skipped {
+        let own = one.is_of(pull.number, &pull.head);
+        if !own && (one.event != queue::Event::Push || one.state == queue::State::Skipped) {
             continue;
         }
         let known = newest.entry(own).or_insert(one);
