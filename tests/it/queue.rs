@@ -305,6 +305,73 @@ fn a_failed_pipeline_is_explained_by_what_its_server_tells_of_it_and_asked_once(
     assert_eq!(factory.calls(), 3);
 }
 
+/// Whether agents are held for the CI of `harb` after one more tick, and what that cost.
+fn held_for_ci(factory: &Factory) -> (bool, usize) {
+    factory.calls();
+    factory.run(&["run"]).code(0);
+    let calls = factory.calls();
+    (factory.run(&["status"]).code(0).stdout.contains("for its CI"), calls)
+}
+
+#[test]
+fn what_waits_behind_what_has_ended_is_seen_and_followed_until_it_ends() {
+    let long_ago = Timestamp::now().as_second() - 86_400;
+    let stuck = |number| with(pushed(number, "pending"), json!({"created": long_ago, "started": 0, "finished": 0}));
+    let end = |state: &mut super::forge_server::State| {
+        state.pipelines.iter_mut().for_each(|one| one["status"] = json!("success"));
+    };
+    for filters in [true, false] {
+        let factory = Factory::new(&["harb"], "", "");
+        let ci = &factory.cis["harb"];
+        // Never seen before: 20 behind 60 that ended after them.
+        ci.set(|state| {
+            state.filters = filters;
+            state.pipelines = (21..=80).rev().map(|number| pushed(number, "success")).collect();
+            state.pipelines.extend((1..=20).rev().map(stuck));
+        });
+        assert!(held_for_ci(&factory).0, "{filters}");
+        let (held, calls) = held_for_ci(&factory);
+        assert!(held && calls <= 5, "{filters}: {calls}");
+        ci.set(end);
+        assert!(!held_for_ci(&factory).0, "{filters}");
+        assert_eq!(held_for_ci(&factory), (false, 3), "{filters}");
+        // Seen while it was new: then one after the other goes before it.
+        ci.set(|state| state.pipelines.insert(0, stuck(81)));
+        assert!(held_for_ci(&factory).0, "{filters}");
+        for newest in [111, 141] {
+            ci.set(|state| {
+                for number in newest - 29..=newest {
+                    state.pipelines.insert(0, pushed(number, "success"));
+                }
+            });
+            assert!(held_for_ci(&factory).0, "{filters}");
+        }
+        assert_eq!(held_for_ci(&factory), (true, 4), "{filters}: it is asked for by its number");
+        ci.set(end);
+        held_for_ci(&factory);
+        assert_eq!(held_for_ci(&factory), (false, 3), "{filters}");
+        // Made, and buried, while nobody looked.
+        ci.set(|state| {
+            state.pipelines.insert(0, stuck(142));
+            for number in 143..=203 {
+                state.pipelines.insert(0, pushed(number, "success"));
+            }
+        });
+        assert!(held_for_ci(&factory).0, "{filters}");
+        // What is not told of one that was seen open is not known: nothing is let go for that.
+        ci.set(|state| state.stuck = vec![("pipelines/142", Fault::Status(502, vec![], ""))]);
+        ci.set(end);
+        assert!(held_for_ci(&factory).0, "{filters}");
+        // Nor does one hold for ever that is not there any more.
+        ci.set(|state| {
+            state.stuck.clear();
+            state.pipelines.retain(|one| one["number"] != 142);
+        });
+        assert!(!held_for_ci(&factory).0, "{filters}");
+        assert_eq!(held_for_ci(&factory), (false, 3), "{filters}");
+    }
+}
+
 /// Without Woodpecker the statuses of the head decide, and with Actions what waits for a runner is a load.
 #[test]
 fn statuses_decide_where_there_is_no_woodpecker() {
