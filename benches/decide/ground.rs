@@ -191,6 +191,7 @@ fn book(of: String, size: Size, now: Timestamp) -> Book {
             event: Event::Pull(Some(number)),
             commit: head.clone(),
             state: State::Success,
+            unfetched: false,
             steps: None,
         };
         Pull {

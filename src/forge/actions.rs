@@ -354,6 +354,7 @@ fn pipeline(known: Known<'_>) -> Pipeline {
         created,
         started,
         finished,
+        errors: Vec::new(),
         workflows: vec![Workflow { pid: 1, name: workflow.to_owned(), state: status, error: String::new(), steps }],
     }
 }

@@ -47,8 +47,8 @@ mod tests {
     fn pipeline(number: u64, status: Status, times: [i64; 3]) -> Pipeline {
         let [created, started, finished] = times.map(|second| (second > 0).then(|| at(second)));
         let (commit, branch, reference) = (String::new(), String::new(), String::new());
-        let (event, workflows) = (Event::Push, Vec::new());
-        Pipeline { number, event, status, commit, branch, reference, created, started, finished, workflows }
+        let (event, errors, workflows) = (Event::Push, Vec::new(), Vec::new());
+        Pipeline { number, event, status, commit, branch, reference, created, started, finished, errors, workflows }
     }
 
     #[test]

@@ -126,8 +126,14 @@ pub trait Ci: Send + Sync {
     /// The repo as the CI knows it.
     fn project(&self) -> Answer<'_, Project>;
 
-    /// The pipelines, the newest first: all that have not ended, and at least the newest `least`.
+    /// The pipelines, the newest first: at least the newest `least`, and all that have not ended but for those that
+    /// [`Ci::waiting`] tells of.
     fn pipelines(&self, least: usize) -> Answer<'_, Vec<Pipeline>>;
+
+    /// Those that wait to be run behind many that have ended, where [`Ci::pipelines`] leaves them out, and perhaps others.
+    fn waiting(&self) -> Answer<'_, Vec<Pipeline>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
 
     /// One pipeline with its workflows and steps.
     fn pipeline(&self, number: u64) -> Answer<'_, Pipeline>;

@@ -113,9 +113,32 @@ pub struct Pipeline {
     /// When it ended.
     #[serde(default, alias = "finished_at", deserialize_with = "second")]
     pub finished: Option<Timestamp>,
-    /// Its workflows; none in a list.
+    /// What went wrong with its configuration, and what may be wrong with it.
+    #[serde(default, deserialize_with = "or_default")]
+    pub errors: Vec<Trouble>,
+    /// Its workflows; none in a list, nor where its configuration is wrong.
     #[serde(default, deserialize_with = "or_default")]
     pub workflows: Vec<Workflow>,
+}
+
+/// What went wrong before a pipeline could be made out.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Trouble {
+    /// In the server's words.
+    #[serde(default)]
+    pub message: String,
+    /// Whether it stops nothing.
+    #[serde(default)]
+    pub is_warning: bool,
+}
+
+impl Trouble {
+    /// Whether the configuration could not be had from the forge, or was not there to be run again for that: nothing is wrong
+    /// with what it says.
+    pub fn unfetched(&self) -> bool {
+        let begins = |text: &&str| self.message.starts_with(*text);
+        !self.is_warning && ["could not load config from forge", "pipeline definition not found"].iter().any(begins)
+    }
 }
 
 /// A workflow of a pipeline.

@@ -7,9 +7,12 @@ use super::failure::{Failure, Why};
 use super::http::{Call, Client, Pages};
 use super::load::load;
 use super::model::Account;
-use super::pipeline::{Pipeline, Project};
+use super::pipeline::{Pipeline, Project, Status};
 use super::{Answer, Ci};
 use crate::policy::ci_load::Load;
+
+/// How many pipelines are looked through for those that wait, where the server cannot be asked for them: it is Woodpecker 2.
+const LOOKED_THROUGH: usize = 250;
 
 /// One repo on a Woodpecker.
 #[derive(Debug)]
@@ -65,7 +68,8 @@ impl Ci for Woodpecker {
         Box::pin(async move {
             let call = Call::get(self.path(&["pipelines"]));
             let mut count = 0;
-            // They come in the order of their numbers: a page on which all have ended is followed by older ones only.
+            // They come in the order of their numbers, and mostly end in it: behind a page on which all have ended there is
+            // little that has not.
             let pages = |page: Option<Vec<Pipeline>>| {
                 let page = page.unwrap_or_default();
                 count += page.len();
@@ -77,6 +81,21 @@ impl Ci for Woodpecker {
             all.sort_by_key(|pipeline| std::cmp::Reverse(pipeline.number));
             all.dedup_by_key(|pipeline| pipeline.number);
             Ok(all)
+        })
+    }
+
+    fn waiting(&self) -> Answer<'_, Vec<Pipeline>> {
+        Box::pin(async move {
+            let call = Call::get(self.path(&["pipelines"])).query("status", "pending");
+            let mut count = 0;
+            // Woodpecker 2 does not know the question, and lists them all.
+            let pages = |page: Option<Vec<Pipeline>>| {
+                let page = page.unwrap_or_default();
+                count += page.len();
+                let filtered = page.iter().all(|pipeline| pipeline.status == Status::Pending);
+                (page, filtered || count < LOOKED_THROUGH)
+            };
+            self.client.all(&call, Pages::Full, pages).await
         })
     }
 

@@ -92,6 +92,8 @@ pub struct State {
     pub org_labels: Vec<Value>,
     pub protections: Vec<Value>,
     pub pipelines: Vec<Value>,
+    /// Whether pipelines are listed by status, as Woodpecker 2 does not.
+    pub filters: bool,
     pub agents: Vec<Value>,
     /// Runs of Actions, in the order in which the list has them: the newest first since Forgejo 15, in none before.
     pub runs: Vec<Value>,
@@ -178,6 +180,7 @@ impl Server {
             org_labels: Vec::new(),
             protections: Vec::new(),
             pipelines: Vec::new(),
+            filters: true,
             agents: Vec::new(),
             runs: Vec::new(),
             has_runs: true,

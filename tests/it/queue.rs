@@ -212,6 +212,166 @@ fn what_is_known_is_not_asked_again() {
     assert_eq!(all["items"][0]["class"], "fixes", "{all}");
 }
 
+/// What is to be done about the pulls of `harb`, and why not.
+fn pulls(factory: &Factory, code: i32) -> BTreeMap<u64, String> {
+    let all = factory.json(&["queue"], code);
+    let text = |one: &Value, key: &str| (one["number"].as_u64().unwrap(), one[key].as_str().unwrap().to_owned());
+    let items = all["items"].as_array().unwrap().iter().map(|one| text(one, "class"));
+    items.chain(all["waiting"].as_array().unwrap().iter().map(|one| text(one, "why"))).collect()
+}
+
+/// A repo with the pulls 41 to 43 and nothing else.
+fn three_pulls() -> Factory {
+    let factory = Factory::new(&["harb"], "", "");
+    factory.forge("harb").set(|state| state.pulls = vec![change(41, 31), change(42, 32), change(43, 33)]);
+    factory
+}
+
+/// A step as Woodpecker tells of it.
+fn step(pid: u64, name: &str, state: &str, code: i64) -> Value {
+    json!({"id": pid, "uuid": "", "pipeline_id": 1, "pid": pid, "ppid": 1, "name": name, "state": state,
+        "exit_code": code, "started": 100, "finished": 101, "type": "commands"})
+}
+
+/// A pipeline of a push that says nothing of any pull.
+fn pushed(number: u64, status: &str) -> Value {
+    with(judged(number, 0, status), json!({"event": "push", "commit": "other", "ref": "refs/heads/master"}))
+}
+
+/// A takeover, or a lost journal: the newest page has only the pipeline of a push, or none.
+#[test]
+fn a_pull_is_judged_by_its_own_pipeline_however_old() {
+    let fill = |state: &mut super::forge_server::State| {
+        let test = json!([{"id": 1, "pipeline_id": 1, "pid": 1, "name": "ci", "state": "failure",
+            "children": [step(2, "test", "failure", 1)]}]);
+        let red = |number, pull| with(judged(number, pull, "failure"), json!({"workflows": test}));
+        let restarted = with(pushed(300, "success"), json!({"commit": "head41"}));
+        let others = (240..298).rev().map(|number| pushed(number, "success"));
+        state.pipelines = [restarted, judged(299, 43, "skipped")].into_iter().chain(others).collect();
+        state.pipelines.extend([judged(102, 42, "success"), red(101, 43), red(100, 41)]);
+    };
+    let factory = three_pulls();
+    factory.cis["harb"].set(fill);
+    // Somebody has written a comment since.
+    factory.forge("harb").set(|state| state.pulls[1]["updated_at"] = json!(ago(1)));
+    factory.run(&["run"]).code(0);
+    let wanted = [(41, "fixes"), (42, "review"), (43, "fixes")].map(|(number, class)| (number, class.to_owned()));
+    assert_eq!(pulls(&factory, 0), wanted.into());
+    // Once for a head, found or not.
+    factory.cis["harb"].set(|state| state.pipelines.truncate(60));
+    factory.forge("harb").set(|state| state.pulls.push(change(44, 34)));
+    factory.run(&["run"]).code(0);
+    factory.calls();
+    factory.run(&["run"]).code(0);
+    assert_eq!(factory.calls(), 3);
+    // As long as it cannot be looked for, the push does not speak for it.
+    let factory = three_pulls();
+    factory.cis["harb"].set(|state| {
+        fill(state);
+        state.stuck = vec![("page=2", Fault::Status(502, vec![], ""))];
+    });
+    let known = pulls(&factory, 4);
+    assert!(known.values().all(|why| why == "unknown: CI does not answer"), "{known:?}");
+}
+
+#[test]
+fn a_failed_pipeline_is_explained_by_what_its_server_tells_of_it_and_asked_once() {
+    let factory = three_pulls();
+    factory.cis["harb"].set(|state| {
+        let broken = |number, pull, message: &str| {
+            let mut one = judged(number, pull, "error");
+            one.as_object_mut().unwrap().remove("workflows");
+            with(one, json!({"errors": [{"type": "generic", "message": message, "is_warning": false, "data": null}]}))
+        };
+        let ignored = json!([
+            {"id": 1, "pipeline_id": 1, "pid": 1, "name": "lint", "state": "success",
+                "children": [step(2, "lint", "failure", 1)]},
+            {"id": 2, "pipeline_id": 1, "pid": 3, "name": "build", "state": "failure",
+                "children": [step(4, "build", "failure", 137)]},
+        ]);
+        state.pipelines = vec![
+            with(judged(903, 43, "failure"), json!({"workflows": ignored})),
+            broken(902, 42, "could not load config from forge: context deadline exceeded"),
+            broken(901, 41, "yaml: line 3: mapping values are not allowed in this context"),
+        ];
+    });
+    factory.run(&["run"]).code(0);
+    let known = pulls(&factory, 0);
+    assert_eq!(known[&41], "fixes");
+    assert!(known[&42].starts_with("CI failed, not by the code: pipeline 902 "), "{known:?}");
+    assert!(known[&43].starts_with("CI failed, not by the code: step build "), "{known:?}");
+    factory.calls();
+    factory.run(&["run"]).code(0);
+    assert_eq!(factory.calls(), 3);
+}
+
+/// Whether agents are held for the CI of `harb` after one more tick, and what that cost.
+fn held_for_ci(factory: &Factory) -> (bool, usize) {
+    factory.calls();
+    factory.run(&["run"]).code(0);
+    let calls = factory.calls();
+    (factory.run(&["status"]).code(0).stdout.contains("for its CI"), calls)
+}
+
+#[test]
+fn what_waits_behind_what_has_ended_is_seen_and_followed_until_it_ends() {
+    let long_ago = Timestamp::now().as_second() - 86_400;
+    let stuck = |number| with(pushed(number, "pending"), json!({"created": long_ago, "started": 0, "finished": 0}));
+    let end = |state: &mut super::forge_server::State| {
+        state.pipelines.iter_mut().for_each(|one| one["status"] = json!("success"));
+    };
+    for filters in [true, false] {
+        let factory = Factory::new(&["harb"], "", "");
+        let ci = &factory.cis["harb"];
+        // Never seen before: 20 behind 60 that ended after them.
+        ci.set(|state| {
+            state.filters = filters;
+            state.pipelines = (21..=80).rev().map(|number| pushed(number, "success")).collect();
+            state.pipelines.extend((1..=20).rev().map(stuck));
+        });
+        assert!(held_for_ci(&factory).0, "{filters}");
+        let (held, calls) = held_for_ci(&factory);
+        assert!(held && calls <= 5, "{filters}: {calls}");
+        ci.set(end);
+        assert!(!held_for_ci(&factory).0, "{filters}");
+        assert_eq!(held_for_ci(&factory), (false, 3), "{filters}");
+        // Seen while it was new: then one after the other goes before it.
+        ci.set(|state| state.pipelines.insert(0, stuck(81)));
+        assert!(held_for_ci(&factory).0, "{filters}");
+        for newest in [111, 141] {
+            ci.set(|state| {
+                for number in newest - 29..=newest {
+                    state.pipelines.insert(0, pushed(number, "success"));
+                }
+            });
+            assert!(held_for_ci(&factory).0, "{filters}");
+        }
+        assert_eq!(held_for_ci(&factory), (true, 4), "{filters}: it is asked for by its number");
+        ci.set(end);
+        held_for_ci(&factory);
+        assert_eq!(held_for_ci(&factory), (false, 3), "{filters}");
+        // Made, and buried, while nobody looked.
+        ci.set(|state| {
+            state.pipelines.insert(0, stuck(142));
+            for number in 143..=203 {
+                state.pipelines.insert(0, pushed(number, "success"));
+            }
+        });
+        assert!(held_for_ci(&factory).0, "{filters}");
+        // What is not told of one that was seen open is not known: nothing is let go for that.
+        ci.set(|state| state.stuck = vec![("pipelines/142", Fault::Status(502, vec![], ""))]);
+        ci.set(end);
+        assert!(held_for_ci(&factory).0, "{filters}");
+        // Nor does one hold for ever that is not there any more.
+        ci.set(|state| {
+            state.stuck.clear();
+            state.pipelines.retain(|one| one["number"] != 142);
+        });
+        assert!(!held_for_ci(&factory).0, "{filters}");
+        assert_eq!(held_for_ci(&factory), (false, 3), "{filters}");
+    }
+}
+
 /// Without Woodpecker the statuses of the head decide, and with Actions what waits for a runner is a load.
 #[test]
 fn statuses_decide_where_there_is_no_woodpecker() {

@@ -57,7 +57,11 @@ pub fn woodpecker(
     match route {
         "/api/user" => reply(200, &json!({"id": 1, "login": "johba", "admin": false})),
         "/api/repos/lookup/{owner}/{repo}" | "/api/repos/{repo_id}" => reply(200, repo.unwrap()),
-        "/api/repos/{repo_id}/pipelines" => page(&state.pipelines),
+        "/api/repos/{repo_id}/pipelines" => {
+            let status = query.iter().find(|(own, _)| own == "status").filter(|_| state.filters);
+            let wanted = |own: &&Value| status.is_none_or(|(_, status)| own["status"] == *status);
+            page(&state.pipelines.iter().filter(wanted).cloned().collect::<Vec<_>>())
+        }
         "/api/repos/{repo_id}/pipelines/{number}" => {
             let one = state.pipelines.iter().find(|own| own["number"] == number_of(&parts[1]));
             one.map_or_else(|| text(404, ""), |one| reply(200, one))

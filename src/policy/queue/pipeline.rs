@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::statuses::{self, checks, is_reported};
-use super::{CiKind, Pull, Repo, Status};
+use super::{CiKind, Pull, Repo};
 
 /// One pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +17,10 @@ pub struct Pipeline {
     pub commit: String,
     /// How it is.
     pub state: State,
-    /// Its steps over all workflows; `None` when they were not asked for or not told.
+    /// Its configuration could not be had from the forge.
+    #[serde(default)]
+    pub unfetched: bool,
+    /// Its steps over all workflows; `None` when it was not asked for by itself.
     pub steps: Option<Vec<Step>>,
 }
 
@@ -30,6 +33,14 @@ pub enum Event {
     Pull(Option<u64>),
     /// Anything else: a tag, a schedule, a closed pull.
     Other,
+}
+
+impl Pipeline {
+    /// Whether it judges this commit for a pull with this number. One that was skipped judged nothing.
+    pub fn is_of(&self, pull: u64, head: &str) -> bool {
+        let own = matches!(self.event, Event::Pull(number) if number.is_none_or(|number| number == pull));
+        own && self.commit == head && self.state != State::Skipped
+    }
 }
 
 /// How a pipeline or a step is.
@@ -62,7 +73,7 @@ pub struct Step {
     pub state: State,
     /// Its exit status.
     pub exit_code: Option<i64>,
-    /// A failure of it is no failure of the pipeline.
+    /// A failure of it is no failure of its workflow.
     pub ignored: bool,
 }
 
@@ -99,6 +110,8 @@ pub enum Red {
 pub enum Infra {
     /// A git step ended with 128: the forge's rate limit, or the forge itself.
     Git(u64, String),
+    /// Its configuration could not be had from the forge.
+    Config(u64),
     /// A step ended with 137: out of memory.
     Memory(u64, String),
     /// Who was to judge could not.
@@ -154,26 +167,20 @@ fn unjudged(repo: &Repo<'_>, pull: &Pull) -> Says {
 /// pending for ever.
 fn by_pipelines(repo: &Repo<'_>, pull: &Pull, now: Timestamp) -> Says {
     let Some(pipelines) = &pull.pipelines else { return Says::Unknown("CI does not answer") };
-    // A pipeline that was skipped judged nothing.
-    let of = |event: &dyn Fn(Event) -> bool| {
-        let own = pipelines.iter().filter(|one| one.commit == pull.head && one.state != State::Skipped);
-        own.filter(|one| event(one.event)).max_by_key(|one| one.number)
-    };
-    let mine = |event: Event| matches!(event, Event::Pull(number) if number.is_none_or(|number| number == pull.number));
-    if let Some(own) = of(&mine) {
+    let own = pipelines.iter().filter(|one| one.is_of(pull.number, &pull.head));
+    if let Some(own) = own.max_by_key(|one| one.number) {
         return one(own);
     }
     if let Some(early) = early(repo, pull, now) {
         return early;
     }
-    if let Some(push) = of(&|event| event == Event::Push) {
+    let pushed = |one: &&Pipeline| one.event == Event::Push && one.commit == pull.head && one.state != State::Skipped;
+    if let Some(push) = pipelines.iter().filter(pushed).max_by_key(|one| one.number) {
         return one(push);
     }
-    let reported = |statuses: &&Vec<Status>| repo.checks.iter().any(|check| is_reported(check, statuses));
     match pull.statuses.as_ref() {
         None if !repo.checks.is_empty() => Says::Unknown(statuses::SILENT),
-        Some(statuses) if reported(&statuses) => checks(repo.checks, statuses),
-        _ => Says::Waiting(Wait::Nothing),
+        told => told.and_then(|told| statuses::instead(repo.checks, told)).unwrap_or(Says::Waiting(Wait::Nothing)),
     }
 }
 
@@ -199,6 +206,9 @@ fn one(pipeline: &Pipeline) -> Says {
 /// By what a pipeline failed. One step that failed by code is enough: there is something to mend.
 fn failed(pipeline: &Pipeline) -> Says {
     let number = pipeline.number;
+    if pipeline.unfetched {
+        return Says::Infrastructure(Infra::Config(number));
+    }
     let Some(steps) = &pipeline.steps else { return Says::Unknown("CI does not tell the steps of a failed pipeline") };
     let bad = |step: &&Step| !step.ignored && matches!(step.state, State::Failure | State::Error);
     // What is killed along with the rest failed by itself only when nothing else did.
@@ -249,6 +259,9 @@ impl std::fmt::Display for Infra {
                     f,
                     "step {step} of pipeline {number} ended with 128: the forge refused git, by its rate limit say"
                 )
+            }
+            Infra::Config(number) => {
+                write!(f, "pipeline {number} could not be made: the forge did not tell its configuration")
             }
             Infra::Memory(number, step) => write!(f, "step {step} of pipeline {number} ended with 137: out of memory"),
             Infra::Check(context) => write!(f, "{context} could not judge"),

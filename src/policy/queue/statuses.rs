@@ -15,15 +15,17 @@ pub(super) const SILENT: &str = "the forge does not tell the status checks";
 enum Began {
     Pull,
     Push,
+    /// A pull too, but what runs is what the base has: it judges no code of the pull.
+    Base,
     Other,
 }
 
 /// As Forgejo's Actions write it, `WORKFLOW / JOB (pull_request)`, and as Woodpecker and Drone do, `ci/woodpecker/pr/NAME`
 /// and `continuous-integration/drone/pr`. Whoever else has a word like that in a name means something else by it.
 fn began(context: &str) -> Began {
-    if ["(pull_request)", "(pull_request_target)", "/drone/pr"].iter().any(|end| context.ends_with(end))
-        || context.contains("/pr/")
-    {
+    if context.ends_with("(pull_request_target)") {
+        Began::Base
+    } else if ["(pull_request)", "/drone/pr"].iter().any(|end| context.ends_with(end)) || context.contains("/pr/") {
         Began::Pull
     } else if ["(push)", "/drone/push"].iter().any(|end| context.ends_with(end)) || context.contains("/push/") {
         Began::Push
@@ -34,25 +36,27 @@ fn began(context: &str) -> Began {
 
 /// What the statuses of a pull's head commit say, where nothing else does: those that the protection asks for, else every
 /// one that there is. Of the same work for the pull and for a push that of the pull counts; a push speaks only when nothing
-/// else has for a while.
+/// else has for a while. What runs for the base stands for no other, and counts only where it is named.
 pub(super) fn says(repo: &Repo<'_>, pull: &Pull, now: Timestamp) -> Says {
     let Some(statuses) = &pull.statuses else { return Says::Unknown(SILENT) };
     let all: Vec<(&str, Vec<&Status>)> = match repo.checks {
-        [] => vec![("*", reported("*", statuses))],
-        wanted => wanted.iter().map(|check| (*check, reported(check, statuses))).collect(),
+        [] => vec![("*", judging("*", statuses))],
+        wanted => wanted.iter().map(|check| (*check, judging(check, statuses))).collect(),
     };
     let is = |status: &&&Status, event: Began| began(&status.context) == event;
-    let (mut told, mut pushed) = (Vec::new(), false);
+    let (mut told, mut instead) = (Vec::new(), false);
     for (check, mut found) in all {
-        if found.iter().any(|status| is(&status, Began::Pull)) {
+        let own = found.iter().any(|status| is(&status, Began::Pull));
+        if own {
             found.retain(|status| !is(&status, Began::Push));
         }
-        // Who asks for that of a push by its name gets that.
-        pushed |= began(check) != Began::Push && found.iter().any(|status| is(&status, Began::Push));
+        // Who asks for that of a push, or for the base, by its name gets that.
+        let unasked = |event: Began| began(check) != event && found.iter().any(|status| is(&status, event));
+        instead |= unasked(Began::Push) || (!own && unasked(Began::Base));
         told.push((check, found));
     }
     let nothing = told.iter().all(|(_, found)| found.is_empty());
-    if (nothing || pushed)
+    if (nothing || instead)
         && let Some(early) = early(repo, pull, now)
     {
         return early;
@@ -66,8 +70,14 @@ pub(super) fn says(repo: &Repo<'_>, pull: &Pull, now: Timestamp) -> Says {
     }
 }
 
-/// What the status checks say that the protection asks for. Each must be there at least once, and the latest of each
-/// context that it matches must be green.
+/// The same where nothing else speaks for a pull; none where nothing of what is asked for is there.
+pub(super) fn instead(wanted: &[&str], statuses: &[Status]) -> Option<Says> {
+    let all: Vec<(&str, Vec<&Status>)> = wanted.iter().map(|check| (*check, judging(check, statuses))).collect();
+    all.iter().any(|(_, found)| !found.is_empty()).then(|| verdict(all.into_iter()))
+}
+
+/// What the status checks say that the protection asks for, as the forge reads them. Each must be there at least once, and
+/// the latest of each context that it matches must be green.
 pub(super) fn checks(wanted: &[&str], statuses: &[Status]) -> Says {
     verdict(wanted.iter().map(|check| (*check, reported(check, statuses))))
 }
@@ -110,6 +120,16 @@ fn reported<'a>(check: &str, statuses: &'a [Status]) -> Vec<&'a Status> {
         }
     }
     latest.into_values().collect()
+}
+
+/// The same without what runs for the base, unless `check` names it or its workflow: a mere `*` means what judges the pull.
+fn judging<'a>(check: &str, statuses: &'a [Status]) -> Vec<&'a Status> {
+    let workflow = check.split('*').next().is_some_and(|begin| begin.contains(" / "));
+    let mut found = reported(check, statuses);
+    if !workflow && began(check) != Began::Base {
+        found.retain(|status| began(&status.context) != Began::Base);
+    }
+    found
 }
 
 /// Whether `text` is what `glob` says; `*` is any text, slashes too.

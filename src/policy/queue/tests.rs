@@ -106,7 +106,7 @@ fn ci(event: &str, state: State) -> Pipeline {
         _ => Event::Other,
     };
     let number = if event == Event::Push { 41 } else { 40 };
-    Pipeline { number, event, commit: HEAD.to_owned(), state, steps: Some(vec![]) }
+    Pipeline { number, event, commit: HEAD.to_owned(), state, unfetched: false, steps: Some(vec![]) }
 }
 
 /// A failed pipeline of the pull with failed steps.
@@ -251,6 +251,7 @@ const PR: &str = "ci/woodpecker/pr/test";
 const PUSH: &str = "ci/woodpecker/push/test";
 const JOB: &str = "ci.yml / test (pull_request)";
 const PUSHED: &str = "ci.yml / test (push)";
+const BASE: &str = "l.yml / l (pull_request_target)";
 const GOOD: StatusState = StatusState::Success;
 const BAD: StatusState = StatusState::Failure;
 const OPEN: StatusState = StatusState::Pending;
@@ -371,6 +372,7 @@ fn table() -> Vec<(&'static str, Case, String)> {
         row("137, and a step whose failure is ignored", Case::ci(vec![red(&[("build", 137), ("lint", 1)])]).with(|case| case.seen.pulls[0].pipelines.as_mut().unwrap()[0].steps.as_mut().unwrap()[1].ignored = true), &"CI failed, not by the code: step build of pipeline 40 ended with 137: out of memory"),
         row("failed, steps not told", Case::ci(vec![Pipeline { steps: None, ..red(&[]) }]), &"unknown: CI does not tell the steps of a failed pipeline"),
         row("a wrong configuration", Case::ci(vec![ci("pull", State::Error)]), &"needs fixes: pipeline 40 could not be made: its configuration is wrong"),
+        row("a configuration that could not be had", Case::ci(vec![Pipeline { unfetched: true, ..ci("pull", State::Error) }]), &"CI failed, not by the code: pipeline 40 could not be made: the forge did not tell its configuration"),
         row("killed", Case::ci(vec![ci("pull", State::Killed)]), &"waits: pipeline 40 was ended before it was done"),
         row("waits for approval in CI", Case::ci(vec![ci("pull", State::Blocked)]), &"waits: pipeline 40 waits for somebody to allow it"),
         row("declined", Case::ci(vec![ci("pull", State::Declined)]), &"waits: pipeline 40 was declined"),
@@ -389,7 +391,18 @@ fn table() -> Vec<(&'static str, Case, String)> {
         row("statuses: push green while pull red", Case::statuses(&[(PUSH, GOOD), (PR, BAD)]), &"needs fixes: ci/woodpecker/pr/test failed"),
         row("statuses: push green while pull open", Case::statuses(&[(PUSH, GOOD), (PR, OPEN)]), &"waits: not green yet: ci/woodpecker/pr/test"),
         row("statuses: Drone's", Case::statuses(&[("continuous-integration/drone/push", BAD), ("continuous-integration/drone/pr", GOOD)]), &"needs a review"),
-        row("statuses: pull_request_target is the pull's", Case::statuses(&[("l.yml / l (pull_request_target)", GOOD), (PUSHED, BAD)]), &"needs a review"),
+        row("statuses: what runs for the base silences no push", Case::statuses(&[(BASE, GOOD), (PUSHED, BAD)]), &"needs fixes: ci.yml / test (push) failed"),
+        row("statuses: nor is it the pull's at first", Case::statuses(&[(BASE, GOOD), (PUSHED, GOOD)]).young(), &"waits: no pipeline of the pull yet, 300s after its head commit"),
+        row("statuses: what runs for the base is nothing, at first", Case::statuses(&[(BASE, GOOD)]).young(), &"waits: no pipeline of the pull yet, 300s after its head commit"),
+        row("statuses: and nothing after a while", Case::statuses(&[(BASE, GOOD)]), &"waits: no pipeline and no status check for its head commit"),
+        row("statuses: nor is it red", Case::statuses(&[(BASE, BAD), (JOB, GOOD)]), &"needs a review"),
+        row("statuses: * does not name what runs for the base", Case::statuses(&[(BASE, GOOD)]).with(|case| case.checks = vec!["*"]), &"waits: not green yet: *"),
+        row("statuses: * and a red push beside it", Case::statuses(&[(BASE, GOOD), (PUSHED, BAD)]).with(|case| case.checks = vec!["*"]), &"needs fixes: ci.yml / test (push) failed"),
+        row("statuses: what runs for the base, asked for by name", Case::statuses(&[(BASE, OPEN), (JOB, GOOD)]).with(|case| case.checks = vec![BASE, JOB]), &"waits: not green yet: l.yml / l (pull_request_target)"),
+        row("statuses: asked for by name, and a red push", Case::statuses(&[(BASE, GOOD), (PUSHED, BAD)]).with(|case| case.checks = vec![BASE, "ci.yml / *"]), &"needs fixes: ci.yml / test (push) failed"),
+        row("statuses: asked for by its workflow, at first", Case::statuses(&[(BASE, GOOD)]).young().with(|case| case.checks = vec!["l.yml / *"]), &"waits: no pipeline of the pull yet, 300s after its head commit"),
+        row("statuses: asked for by its workflow, after a while", Case::statuses(&[(BASE, GOOD)]).with(|case| case.checks = vec!["l.yml / *"]), &"needs a review"),
+        row("no pipeline, and only what runs for the base", Case::pull(|pull| (pull.pipelines, pull.statuses) = (Some(vec![]), Some(vec![badge(1, BASE, GOOD)]))).with(|case| case.checks = vec!["*"]), &"waits: no pipeline and no status check for its head commit"),
         row("statuses: push alone, at first", Case::statuses(&[(PUSHED, GOOD)]).young(), &"waits: no pipeline of the pull yet, 300s after its head commit"),
         row("statuses: push alone and another, at first", Case::statuses(&[(PUSHED, GOOD), ("lint", GOOD)]).young(), &"waits: no pipeline of the pull yet, 300s after its head commit"),
         row("statuses: push alone, after a while", Case::statuses(&[(PUSHED, GOOD)]), &"needs a review"),

@@ -46,6 +46,20 @@ pub struct Book {
     pub ci_rests: Option<Timestamp>,
     /// What its issues depend on, as far as it is not open in the repo itself.
     pub facts: BTreeMap<Ref, KnownFact>,
+    /// Its pipelines that wait to be run.
+    pub following: Following,
+}
+
+/// What is known of the pipelines of a repo, so that one that waits is seen until it is run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Following {
+    /// The numbers of those that waited to be run when they were last seen.
+    pub waiting: BTreeSet<u64>,
+    /// The highest number that was seen.
+    pub newest: u64,
+    /// When all that wait were last asked for.
+    pub waiting_at: Option<Timestamp>,
 }
 
 /// Why a server tells nothing.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 
-use super::book::{Book, KnownFact, KnownPull, Settled, forge_url};
+use super::book::{Book, Following, KnownFact, KnownPull, Settled, forge_url};
+use super::ci::{self, Listed};
 use super::{convert, is_over};
 use crate::forge::{self, CommitStatus, Connection, Failure, Forge, Outage, State, Why};
 use crate::inventory::repos::{Ci, Repo};
@@ -17,10 +18,7 @@ use crate::inventory::units::Span;
 use crate::policy::ci_load::Load;
 use crate::policy::queue::{self, CiKind, Fact, Ref, StatusState};
 
-/// How many pipelines a look wants at least: the median of the load is taken of about so many.
-const PIPELINES: usize = 25;
-
-/// How many are looked through, once, for the pipeline of a head commit that is not among these.
+/// How many are looked through, once, for the pull's own pipeline of a head commit where it is not among these.
 const SEARCHED: usize = 250;
 
 /// Forges tell times in whole seconds, by a clock that may differ a little from ours.
@@ -68,15 +66,22 @@ impl Look<'_> {
             return took;
         }
         let (forge, slug) = (&self.connection.forge, self.repo.slug.as_str());
-        let (issues, pulls, pipelines) = tokio::join!(forge.issues(slug, None), forge.pulls(slug), self.pipelines());
+        let pipelines = self.pipelines(&book.following);
+        let (issues, pulls, pipelines) = tokio::join!(forge.issues(slug, None), forge.pulls(slug), pipelines);
         let pipelines = match pipelines {
-            Ok(pipelines) => pipelines,
+            Ok(None) => None,
+            Ok(Some(listed)) => {
+                (book.following, took.ci) = (listed.following, listed.untold);
+                Some(listed.all)
+            }
             Err(failure) => {
                 took.ci = Some(failure);
                 None
             }
         };
-        took.load = pipelines.as_ref().zip(self.connection.ci.as_ref()).map(|(all, ci)| ci.load(all, self.now));
+        // What is not told whole would look like less than it is.
+        let told = pipelines.as_ref().filter(|_| took.ci.is_none());
+        took.load = told.zip(self.connection.ci.as_ref()).map(|(all, ci)| ci.load(all, self.now));
         let (issues, pulls) = match (issues, pulls) {
             (Ok(issues), Ok(pulls)) => (issues, pulls),
             (Err(failure), _) | (_, Err(failure)) => {
@@ -137,10 +142,16 @@ impl Look<'_> {
     }
 
     /// The pipelines; a CI that hangs must not make its forge look as if it did.
-    async fn pipelines(&self) -> Result<Option<Vec<forge::Pipeline>>, Failure> {
+    async fn pipelines(&self, known: &Following) -> Result<Option<Listed>, Failure> {
         let Some(ci) = &self.connection.ci else { return Ok(None) };
         let bound = self.numbers.look.0 / 2;
-        match tokio::time::timeout(bound, ci.pipelines(PIPELINES)).await {
+        let asking = async {
+            match CiKind::of(&self.repo.ci) {
+                CiKind::Pipelines => ci::follow(ci, known, self.numbers.settled, self.now).await,
+                _ => ci::list(&**ci).await,
+            }
+        };
+        match tokio::time::timeout(bound, asking).await {
             Ok(pipelines) => pipelines.map(Some),
             Err(_) => {
                 let millis = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX);
@@ -190,12 +201,18 @@ impl Look<'_> {
         match pipelines {
             Some(all) => {
                 attach(book, all);
-                let oldest = all.iter().filter_map(|pipeline| pipeline.created).min();
-                let older = |known: &KnownPull| {
-                    let none = known.pull.pipelines.as_ref().is_none_or(Vec::is_empty);
-                    none && !known.searched && oldest.is_some_and(|oldest| known.updated < oldest)
-                };
-                book.pulls.iter().any(older)
+                let mut deep = false;
+                for KnownPull { pull, searched, .. } in &mut book.pulls {
+                    let own = |one: &queue::Pipeline| one.is_of(pull.number, &pull.head);
+                    // Where statuses decide, no pipeline does.
+                    let decides = CiKind::of(&self.repo.ci) == CiKind::Pipelines;
+                    if decides && !*searched && !pull.pipelines.iter().flatten().any(own) {
+                        // Until that is done a push does not speak for it.
+                        pull.pipelines = None;
+                        deep = true;
+                    }
+                }
+                deep
             }
             None => {
                 // What had ended stays as it was; of the rest nobody knows.
@@ -247,7 +264,7 @@ impl Look<'_> {
                     known.statuses_at = Some(self.now);
                 }
                 Detail::Pipeline(Ok(pipeline)) => {
-                    let one = convert::pipeline(&pipeline);
+                    let one = convert::whole(&pipeline);
                     let all = known.pull.pipelines.iter_mut().flatten();
                     all.filter(|known| known.number == one.number).for_each(|known| known.clone_from(&one));
                 }
@@ -358,12 +375,8 @@ fn unexplained(pull: &queue::Pull, listed: &[forge::Pipeline]) -> BTreeSet<u64> 
         if open && !listed.iter().any(|known| known.number == one.number) {
             wanted.insert(one.number);
         }
-        let own = match one.event {
-            queue::Event::Pull(number) if number.is_none_or(|number| number == pull.number) => true,
-            queue::Event::Push => false,
-            _ => continue,
-        };
-        if one.state == queue::State::Skipped {
+        let own = one.is_of(pull.number, &pull.head);
+        if !own && (one.event != queue::Event::Push || one.state == queue::State::Skipped) {
             continue;
         }
         let known = newest.entry(own).or_insert(one);

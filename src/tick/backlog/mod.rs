@@ -2,6 +2,7 @@
 //! goes from look to look in its [`Book`]. A repo whose forge does not answer, or whose token is refused, is that alone.
 
 mod book;
+mod ci;
 mod convert;
 mod judge;
 mod look;
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::debug;
 
-pub use self::book::{Blocked, Book, KnownFact, KnownPull, Settled, Silent};
+pub use self::book::{Blocked, Book, Following, KnownFact, KnownPull, Settled, Silent};
 pub use self::convert::reviews;
 pub use self::judge::{Known, Runs, Work, judge};
 use self::look::Look;
