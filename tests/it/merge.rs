@@ -18,6 +18,37 @@ fn approved(number: u64) -> Factory {
     factory
 }
 
+/// The forge knows of no protection, or of an older one.
+#[test]
+fn what_the_inventory_asks_of_a_branch_counts_whatever_its_forge_has() {
+    let protection = "protection: {required_approvals: 2, status_checks: [ci/x]}";
+    let factory = Factory::new(&["harb"], "forges: {facts: 2s}\n", &format!("merge: factory\n    {protection}"));
+    factory.forge("harb").set(|state| {
+        state.pulls = vec![change(41, 31)];
+        state.reviews = vec![review(1, "review-bot", "APPROVED", 41)];
+    });
+    factory.cis["harb"].set(|state| state.pipelines = vec![judged(940, 41, "success")]);
+    factory.run(&["run"]).code(0);
+    assert_eq!(merges(&factory), [""; 0]);
+    let shown = factory.run(&["queue"]).code(0).stdout;
+    assert!(shown.contains("1 of 2 approvals"), "{shown}");
+    factory.forge("harb").set(|state| {
+        state.pulls[0]["updated_at"] = json!(ago(0));
+        state.reviews.push(review(2, "anna", "APPROVED", 41));
+    });
+    factory.run(&["run"]).code(0);
+    assert_eq!(merges(&factory), [""; 0]);
+    let shown = factory.run(&["queue"]).code(0).stdout;
+    assert!(shown.contains("the forge does not show it: ci/x"), "{shown}");
+    factory.forge("harb").set(|state| {
+        state.statuses = vec![json!({"sha": "head41", "context": "ci/x", "status": "success", "description": "",
+            "created_at": ago(5), "updated_at": ago(5)})];
+    });
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    factory.run(&["run"]).code(0);
+    assert_eq!(merges(&factory).len(), 1);
+}
+
 /// The merges that were asked for.
 fn merges(factory: &Factory) -> Vec<String> {
     let lines = factory.forge("harb").lines();

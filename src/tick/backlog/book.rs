@@ -81,9 +81,9 @@ pub struct Settled {
     pub account: Option<String>,
     /// The login of the account that reviews; none without one.
     pub reviewer: Option<String>,
-    /// How many approvals a pull needs.
+    /// How many approvals a pull needs by its forge.
     pub approvals: u32,
-    /// The status checks that it needs.
+    /// The status checks that it needs by its forge.
     pub checks: Vec<String>,
     /// The forge's own merge style of the repo.
     pub style: String,
@@ -132,6 +132,22 @@ pub struct KnownFact {
 pub fn forge_url(repo: &Repo) -> &str {
     let Forge::Forgejo { url } = &repo.forge;
     url.as_str()
+}
+
+impl Settled {
+    /// How many approvals a pull to the branch needs: as many as its forge asks for, or the inventory where that is more. The
+    /// protection may be made later, or may have been taken away.
+    pub fn approvals(&self, repo: &Repo) -> u32 {
+        let wanted = repo.protection.as_ref().and_then(|wanted| wanted.required_approvals);
+        self.approvals.max(wanted.unwrap_or_default())
+    }
+
+    /// The status checks that it needs: those of its forge and those of the inventory.
+    pub fn checks<'a>(&'a self, repo: &'a Repo) -> Vec<&'a str> {
+        let wanted = repo.protection.as_ref().and_then(|wanted| wanted.status_checks.as_ref());
+        let more = wanted.into_iter().flatten().filter(|check| !self.checks.contains(check));
+        self.checks.iter().chain(more).map(String::as_str).collect()
+    }
 }
 
 impl Silent {

@@ -263,11 +263,12 @@ impl Look<'_> {
     /// Whether the statuses of a pull's head are to be asked for: those that are final are not.
     fn statuses_wanted(&self, settled: &Settled, known: &KnownPull) -> bool {
         let decide = CiKind::of(&self.repo.ci) == CiKind::Statuses;
-        if settled.checks.is_empty() && !decide {
+        let checks = settled.checks(self.repo);
+        if checks.is_empty() && !decide {
             return false;
         }
         let Some(statuses) = &known.pull.statuses else { return true };
-        let missing = settled.checks.iter().any(|check| !queue::is_reported(check, statuses));
+        let missing = checks.iter().any(|check| !queue::is_reported(check, statuses));
         let open = missing || statuses.is_empty() || statuses.iter().any(|status| status.state == StatusState::Pending);
         // What is red may have been run again.
         let green = !open && statuses.iter().all(|status| status.state == StatusState::Success);
