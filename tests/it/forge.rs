@@ -101,6 +101,31 @@ async fn lists_are_read_to_their_end_and_filtered_again() {
     assert!(matches!(&failure.why, Why::Garbled { why } if why.contains("more than 3 pages")), "{failure}");
 }
 
+/// What comes after one that is closed moves over the edge of the page that was read.
+#[tokio::test]
+async fn a_list_that_shrinks_while_it_is_read_loses_nothing() {
+    let server = Server::start(false).await;
+    let numbers = async |most: u64, leaving: &[u64], etag: bool| {
+        server.set(|state| {
+            state.pulls = (1..=most).map(pull).collect();
+            state.leaving = leaving.iter().copied().collect();
+            (state.etag, state.seen) = (etag, Vec::new());
+        });
+        let pulls = forgejo(&server).pulls(REPO).await?;
+        Ok::<_, Failure>(pulls.iter().map(|pull| pull.number).collect::<Vec<_>>())
+    };
+    let all: Vec<u64> = (1..=51).filter(|number| *number != 3).collect();
+    for etag in [false, true] {
+        assert_eq!(numbers(51, &[3], etag).await.unwrap(), all, "{etag}");
+        assert_eq!(server.lines().len(), 3, "{etag}");
+    }
+    // One that never stands still is not known.
+    let failure = numbers(120, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], false).await.unwrap_err();
+    assert!(matches!(&failure.why, Why::Garbled { why } if why.contains("changed while it was read")), "{failure}");
+    assert!(failure.unknown());
+    assert_eq!(server.lines().len(), 6);
+}
+
 #[tokio::test]
 async fn two_labels_with_one_name_hide_no_issue() {
     let server = Server::start(false).await;

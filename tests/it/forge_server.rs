@@ -74,6 +74,8 @@ pub struct State {
     pub race: Option<&'static str>,
     /// The id of a label that a person adds to an issue right after a call with this method has changed it, once.
     pub adds: Option<(&'static str, u64)>,
+    /// The pulls that are closed, each right after a page of pulls is given.
+    pub leaving: VecDeque<u64>,
     /// A merge is answered with this.
     pub merge: (u16, &'static str),
     /// A merge that is answered so is done.
@@ -167,6 +169,7 @@ impl Server {
             stale: false,
             race: None,
             adds: None,
+            leaving: VecDeque::new(),
             merge: (200, ""),
             merges: true,
             faults: VecDeque::new(),

@@ -265,7 +265,12 @@ pub fn forgejo(
             state.protections.push(own.clone());
             reply(201, &own)
         }
-        ("GET", "/pulls") => paged(&state.pulls, state, query, seen, base, true),
+        ("GET", "/pulls") => {
+            let page = paged(&state.pulls, state, query, seen, base, true);
+            let closed = state.leaving.pop_front();
+            state.pulls.retain(|pull| pull["number"].as_u64() != closed);
+            page
+        }
         ("GET", "/pulls/{index}") => found(&state.pulls).map_or_else(|| not_found(base), |pull| reply(200, &pull)),
         ("GET", "/pulls/{index}/reviews") => paged(&state.reviews, state, query, seen, base, false),
         ("POST", "/pulls/{index}/merge") => {
