@@ -56,7 +56,10 @@ enum Tried {
     Merged,
     /// Its reviews are others by now.
     Changed(Vec<Review>),
+    /// It was asked for, and the forge said no, or nobody knows.
     Failed(Failure),
+    /// It was not asked for, since its reviews cannot be read.
+    Unread(Failure),
     /// It was not tried: another one leads, a person holds the repo, or nobody can tell.
     Not,
 }
@@ -165,7 +168,10 @@ impl Merging<'_> {
                 Some(self.event(one, 0, "was merged"))
             }
             failed => {
-                let failure = if let Some(Tried::Failed(failure)) = &failed { Some(failure) } else { None };
+                let failure = match &failed {
+                    Some(Tried::Failed(failure) | Tried::Unread(failure)) => Some(failure),
+                    _ => None,
+                };
                 let why = failure.map_or_else(|| "it took too long".to_owned(), |failure| failure.why.to_string());
                 let refused = failure.is_some_and(is_final);
                 let before = known.blocked.take().filter(|before| before.refused == refused);
@@ -174,7 +180,11 @@ impl Merging<'_> {
                     true => before.is_none_or(|before| before.why != why),
                     false => tries == TOLD,
                 };
-                known.blocked = Some(Blocked { at: self.now, tries, refused, why });
+                let unknown = match &failed {
+                    Some(Tried::Failed(failure)) => failure.unknown() && !matches!(failure.why, Why::Busy { .. }),
+                    failed => failed.is_none(),
+                };
+                known.blocked = Some(Blocked { at: self.now, tries, refused, unknown, why });
                 let text = failure.map_or_else(
                     || "may be merged or not: the forge took too long to say".to_owned(),
                     |failure| format!("is NOT merged: {failure}; {}", failure.help()),
@@ -191,7 +201,7 @@ impl Wanted {
         // A review may have been taken back since its pull last changed.
         let reviews = match connection.forge.reviews(slug, *number).await {
             Ok(reviews) => super::backlog::reviews(reviews),
-            Err(failure) => return Tried::Failed(failure),
+            Err(failure) => return Tried::Unread(failure),
         };
         if self.reviews.as_ref() != Some(&reviews) {
             return Tried::Changed(reviews);

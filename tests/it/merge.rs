@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::forge::label;
 use super::forge_server::Fault;
-use super::queue::{Factory, ago, change, id, judged, review, with, work};
+use super::queue::{Factory, ago, change, every_call, id, judged, review, with, work};
 use super::support::calm;
 
 /// A pull that is approved and green.
@@ -47,6 +47,44 @@ fn what_the_inventory_asks_of_a_branch_counts_whatever_its_forge_has() {
     std::thread::sleep(std::time::Duration::from_millis(1100));
     factory.run(&["run"]).code(0);
     assert_eq!(merges(&factory).len(), 1);
+}
+
+/// What the queue says of a merge is what the next tick does.
+#[test]
+fn a_merge_that_no_tick_would_do_is_not_now_and_says_why() {
+    let not_now = |factory: &Factory, code: i32, why: &str| {
+        let all = factory.json(&["queue"], code);
+        assert_eq!(all["merges"], json!([]), "{why}");
+        let waits = &all["waiting"][0];
+        assert!(waits["number"] == 41 && waits["why"].as_str().unwrap().contains(why), "{why}: {all}");
+        factory.run(&["run"]).code(0);
+        assert_eq!(merges(factory), [""; 0], "{why}");
+    };
+    // Known before, since nothing is merged that was never seen.
+    let known = || {
+        let factory = approved(41);
+        factory.run(&["halt", "--repo", "harb"]).code(0);
+        factory.run(&["run"]).code(0);
+        factory
+    };
+    let factory = known();
+    not_now(&factory, 0, "a person holds the repo");
+    factory.run(&["resume", "--repo", "harb"]).code(0);
+    assert_eq!(factory.json(&["queue"], 0)["merges"][0]["why"], "by the next tick");
+    every_call(factory.forge("harb"), &Fault::Status(502, vec![], ""));
+    not_now(&factory, 4, "its forge does not answer");
+    factory.forge("harb").set(|state| {
+        state.faults.clear();
+        state.token = b"new".to_vec();
+    });
+    not_now(&factory, 1, "nothing is done for the repo: refused with 401");
+    factory.forge("harb").set(|state| state.token = b"good".to_vec());
+    every_call(&factory.cis["harb"], &Fault::Status(502, vec![], ""));
+    not_now(&factory, 4, "its CI does not answer");
+    factory.cis["harb"].set(|state| state.faults.clear());
+    std::fs::write(factory.place.state().join("ledger.db"), "it was one").unwrap();
+    let all = factory.json(&["queue"], 0);
+    assert!(all["merges"] == json!([]) && all["waiting"][0]["why"].as_str().unwrap().contains("the ledger"), "{all}");
 }
 
 /// The merges that were asked for.
@@ -145,6 +183,8 @@ fn a_merge_of_which_nobody_knows_the_end_rests_and_is_told_at_the_third_time() {
         assert_eq!(told.contains("is NOT merged") && told.contains("status 500"), tries == 3, "{tries}: {told}");
         // Right after it nothing is tried.
         factory.run(&["run"]).code(0);
+        let why = factory.json(&["queue"], 0)["merges"][0]["why"].as_str().unwrap().to_owned();
+        assert!(why.starts_with("whether it was merged is not known: no answer"), "{why}");
         assert_eq!(merges(&factory).len(), tries);
         std::thread::sleep(std::time::Duration::from_millis(10_100));
     }

@@ -328,8 +328,15 @@ fn one_broken_forge_stays_one_and_what_it_said_last_stands() {
             all["items"].as_array().unwrap().iter().map(|item| item["task"].as_str().unwrap()).collect();
         // Of another repository nothing is known.
         let known = !["no TLS", "another repo"].contains(&what);
-        let here = if known { vec!["harb#12", "ill#12", "web#12"] } else { vec!["harb#12", "web#12"] };
+        let here = if known && !disabled { vec!["harb#12", "ill#12", "web#12"] } else { vec!["harb#12", "web#12"] };
         assert_eq!(tasks, here, "{what}");
+        // Nothing is begun for a token that is refused.
+        let waits: Vec<&Value> = all["waiting"].as_array().unwrap().iter().filter(|one| one["repo"] == "ill").collect();
+        assert_eq!(waits.len(), usize::from(known && disabled), "{what}: {all}");
+        for one in waits {
+            let why = one["why"].as_str().unwrap();
+            assert!(why.starts_with("nothing is done for the repo: ") && why.contains(said), "{what}: {why}");
+        }
         assert!(!ended.stderr.contains("good") && !ended.stdout.contains("good"), "{what}");
 
         // One alert, however many ticks; who asked for patience is not called again.

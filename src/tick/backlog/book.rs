@@ -115,6 +115,9 @@ pub struct Blocked {
     pub tries: u32,
     /// The forge said no; otherwise nobody knows, or it was busy.
     pub refused: bool,
+    /// Whether it was merged is not known.
+    #[serde(default)]
+    pub unknown: bool,
     /// Why.
     pub why: String,
 }
