@@ -49,6 +49,25 @@ fn what_the_inventory_asks_of_a_branch_counts_whatever_its_forge_has() {
     assert_eq!(merges(&factory).len(), 1);
 }
 
+/// Each repo's merge comes right after its own look.
+#[test]
+fn a_forge_that_dawdles_holds_up_no_merge_of_another() {
+    let factory = Factory::new(&["harb", "slow"], "forges: {call: 12s, look: 15s}\n", "merge: factory");
+    factory.run(&["run", "-q"]).code(0);
+    factory.forge("harb").set(|state| {
+        state.pulls = vec![change(41, 31)];
+        state.reviews = vec![review(1, "review-bot", "APPROVED", 41)];
+    });
+    factory.cis["harb"].set(|state| state.pipelines = vec![judged(940, 41, "success")]);
+    every_call(factory.forge("slow"), &Fault::Drip(std::time::Duration::from_secs(10)));
+    let begun = std::time::Instant::now();
+    let told = factory.run(&["run"]).code(0).stderr;
+    assert!(begun.elapsed().as_secs() >= 12 && told.contains("harb: pull #41 (fix: it (#31)) was merged"), "{told}");
+    let state = factory.forge("harb").state.lock().unwrap();
+    let merge = state.seen.iter().find(|seen| seen.line.starts_with("POST")).unwrap();
+    assert!(merge.at.duration_since(begun).as_secs() < 12, "{:?}", merge.at.duration_since(begun));
+}
+
 /// What the queue says of a merge is what the next tick does.
 #[test]
 fn a_merge_that_no_tick_would_do_is_not_now_and_says_why() {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::book::{Book, KnownFact, KnownPull, Settled, forge_url};
@@ -37,6 +38,8 @@ pub struct Look<'a> {
     pub connection: &'a Connection,
     /// The numbers.
     pub numbers: &'a Forges,
+    /// Whoever wants to know what the CI has to do.
+    pub loaded: &'a watch::Sender<Option<Load>>,
     /// When.
     pub now: Timestamp,
 }
@@ -48,8 +51,6 @@ pub struct Took {
     pub forge: Option<Failure>,
     /// Why the CI did not tell.
     pub ci: Option<Failure>,
-    /// What the CI has to do.
-    pub load: Option<Load>,
 }
 
 /// A detail of a pull.
@@ -76,7 +77,6 @@ impl Look<'_> {
                 None
             }
         };
-        took.load = pipelines.as_ref().zip(self.connection.ci.as_ref()).map(|(all, ci)| ci.load(all, self.now));
         let (issues, pulls) = match (issues, pulls) {
             (Ok(issues), Ok(pulls)) => (issues, pulls),
             (Err(failure), _) | (_, Err(failure)) => {
@@ -141,7 +141,11 @@ impl Look<'_> {
         let Some(ci) = &self.connection.ci else { return Ok(None) };
         let bound = self.numbers.look.0 / 2;
         match tokio::time::timeout(bound, ci.pipelines(PIPELINES)).await {
-            Ok(pipelines) => pipelines.map(Some),
+            Ok(pipelines) => {
+                let pipelines = pipelines?;
+                self.loaded.send_replace(Some(ci.load(&pipelines, self.now)));
+                Ok(Some(pipelines))
+            }
             Err(_) => {
                 let millis = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX);
                 let at = self.connection.hosts.last().map_or("its CI", |host| host.shown()).to_owned();
