@@ -121,7 +121,11 @@ async fn runs(inventory: &Inventory, hosts: &[&HostRecord], context: &Context) -
 }
 
 fn exit(looked: &BTreeMap<String, Looked>, work: &BTreeMap<String, Work>, broken: &[String]) -> Exit {
-    let silent = looked.values().flat_map(|looked| [&looked.book.silent, &looked.book.ci_silent]).flatten();
+    // What had no turn yet comes with the next look.
+    let untold = |looked: &Looked| looked.book.untold.clone().filter(|untold| !untold.busy);
+    let silent = looked.values().flat_map(|looked| {
+        [looked.book.silent.clone(), looked.book.ci_silent.clone(), untold(looked)].into_iter().flatten()
+    });
     let exits = silent.map(|silent| if silent.disabled { Exit::Failed } else { Exit::Unreachable });
     let untold = looked.keys().filter(|repo| !work.contains_key(*repo)).map(|_| Exit::Unreachable);
     let broken = broken.iter().map(|_| Exit::Inventory);

@@ -266,7 +266,10 @@ fn notes(one: &RepoQueue<'_>, now: Timestamp) -> Vec<String> {
     };
     let forge = book.silent.iter().map(|silent| told("forge", silent));
     let ci = book.ci_silent.iter().map(|silent| told("ci", silent));
-    forge.chain(ci).map(|note| plain(&note)).collect()
+    let untold = book.untold.iter().filter(|silent| !silent.busy).map(|Silent { since, why, help, .. }| {
+        format!("{name}: not all is known, for {}: {why}; {help}", ago(*since, now))
+    });
+    forge.chain(ci).chain(untold).map(|note| plain(&note)).collect()
 }
 
 fn repo_json(one: &RepoQueue<'_>) -> Value {
@@ -274,7 +277,9 @@ fn repo_json(one: &RepoQueue<'_>) -> Value {
     let ci = one.book.and_then(|book| book.ci_silent.as_ref());
     let told =
         |silent: Option<&Silent>| silent.map(|it| json!({"since": it.since, "why": it.why, "disabled": it.disabled}));
-    json!({"repo": one.repo.name, "slug": one.repo.slug, "seen": seen, "silent": told(silent), "ci_silent": told(ci)})
+    let untold = one.book.and_then(|book| book.untold.as_ref());
+    json!({"repo": one.repo.name, "slug": one.repo.slug, "seen": seen, "silent": told(silent), "ci_silent": told(ci),
+        "untold": told(untold)})
 }
 
 fn item_json(item: &Item, titles: &Titles<'_>) -> Value {

@@ -31,6 +31,8 @@ pub struct Book {
     pub silent: Option<Silent>,
     /// Why its CI tells nothing.
     pub ci_silent: Option<Silent>,
+    /// Why something of its pulls is not told, though its forge tells the rest: then that is not known.
+    pub untold: Option<Silent>,
     /// What seldom changes.
     pub settled: Option<Settled>,
     /// Its open issues.
@@ -218,7 +220,15 @@ impl Book {
     pub fn heard_ci(&mut self, repo: &str, silent: Option<Silent>, numbers: &Forges, now: Timestamp) -> Vec<Event> {
         heard(&mut self.ci_silent, silent, &Talk { repo, what: "CI", never: false, seen: None }, numbers, now)
     }
+
+    /// The same of the details of its pulls.
+    pub fn heard_all(&mut self, repo: &str, silent: Option<Silent>, numbers: &Forges, now: Timestamp) -> Vec<Event> {
+        heard(&mut self.untold, silent, &Talk { repo, what: DETAILS, never: false, seen: None }, numbers, now)
+    }
 }
+
+/// What of a repo its servers tell in calls of their own.
+const DETAILS: &str = "details";
 
 /// Of whom is told.
 struct Talk<'a> {
@@ -243,7 +253,10 @@ fn heard(
     let Some(mut silent) = silent else {
         let told = known.take().filter(|silent| !silent.told.is_empty());
         let lasted = |silent: &Silent| ago(now, silent.since);
-        let message = |silent: Silent| format!("{repo}: its {what} answers again, after {}", lasted(&silent));
+        let message = |silent: Silent| match *what {
+            DETAILS => format!("{repo}: all is told again, after {}", lasted(&silent)),
+            what => format!("{repo}: its {what} answers again, after {}", lasted(&silent)),
+        };
         return told.map(|silent| event(0, message(silent))).into_iter().collect();
     };
     if let Some(before) = known.take() {
@@ -259,6 +272,10 @@ fn heard(
     let told = (worth && silent.told.insert(key)).then(|| {
         let Silent { why, help, .. } = &silent;
         match (silent.disabled, seen) {
+            _ if *what == DETAILS => {
+                let age = ago(now, silent.since);
+                event(2, format!("{repo}: not all is told for {age}, so some of it is not known: {why}; {help}"))
+            }
             (true, _) if *what == "CI" => event(2, format!("{repo}: its CI says no, so pulls wait: {why}; {help}")),
             (true, _) => event(2, format!("{repo} is disabled: {why}; {help}")),
             (false, None) => event(2, format!("{repo}: nothing is known of its {what}: {why}; {help}")),

@@ -51,6 +51,8 @@ pub struct Took {
     pub forge: Option<Failure>,
     /// Why the CI did not tell.
     pub ci: Option<Failure>,
+    /// Why something of a pull is not told, though the forge tells the rest.
+    pub detail: Option<Failure>,
 }
 
 /// A detail of a pull.
@@ -96,7 +98,7 @@ impl Look<'_> {
                 Err(failure) => took.ci = took.ci.or(Some(failure)),
             }
         }
-        self.details(book, pipelines.as_deref()).await;
+        took.detail = self.details(book, pipelines.as_deref()).await;
         self.facts(book).await;
         took
     }
@@ -214,9 +216,9 @@ impl Look<'_> {
         }
     }
 
-    /// The details of pulls that are not known, all at once.
-    async fn details(&self, book: &mut Book, listed: Option<&[forge::Pipeline]>) {
-        let Some(settled) = &book.settled else { return };
+    /// The details of pulls that are not known, all at once; gives why one of them still is not.
+    async fn details(&self, book: &mut Book, listed: Option<&[forge::Pipeline]>) -> Option<Failure> {
+        let settled = book.settled.as_ref()?;
         let (forge, slug) = (&self.connection.forge, &self.repo.slug);
         let mut asked: JoinSet<(usize, Detail)> = JoinSet::new();
         for (index, known) in book.pulls.iter().enumerate() {
@@ -238,6 +240,13 @@ impl Look<'_> {
                 asked.spawn(async move { (index, Detail::Pipeline(ci.pipeline(number).await)) });
             }
         }
+        let mut failed: Option<Failure> = None;
+        // What has only to wait for its turn is no news beside what does not answer.
+        let mut fails = |failure: Failure| {
+            if failed.as_ref().is_none_or(|known| matches!(known.why, Why::Busy { .. })) {
+                failed = Some(failure);
+            }
+        };
         while let Some(done) = asked.join_next().await {
             let Ok((index, detail)) = done else { continue };
             let Some(known) = book.pulls.get_mut(index) else { continue };
@@ -258,10 +267,12 @@ impl Look<'_> {
                 // It is asked again at the next look; until then it is not known.
                 Detail::Reviews(Err(failure)) | Detail::Statuses(Err(failure)) => {
                     known.pull.untold = Some(failure.why.to_string());
+                    fails(failure);
                 }
-                Detail::Pipeline(Err(_)) => {}
+                Detail::Pipeline(Err(failure)) => fails(failure),
             }
         }
+        failed
     }
 
     /// Whether the statuses of a pull's head are to be asked for: those that are final are not.

@@ -112,7 +112,7 @@ impl Repos {
             return Looked { book, asked: false, events: Vec::new(), connection: None };
         }
         book.asked = Some(now);
-        let (mut connection, mut ci) = (None, None);
+        let (mut connection, mut ci, mut detail) = (None, None, None);
         let asking = async {
             let (servers, of, access) = (Arc::clone(servers), repo.clone(), self.access.clone());
             // A token's program may take its time.
@@ -123,7 +123,7 @@ impl Repos {
             };
             let look = Look { repo, connection: connected, numbers: &self.numbers, loaded, now };
             let took = look.take(&mut book).await;
-            ci = took.ci;
+            (ci, detail) = (took.ci, took.detail);
             took.forge.map(|failure| Silent::by(&failure, now))
         };
         let asked = tokio::time::timeout(self.numbers.look.0, asking).await;
@@ -142,6 +142,14 @@ impl Repos {
             book.ci_rests = hosts.get(1).and_then(|host| host.rests_until());
         }
         let mut events = book.heard(&repo.name, forge, &self.numbers, now);
+        if book.seen == Some(now) {
+            let untold = match asked_all {
+                // Of one detail it is never certain that it stays away: it has to last.
+                true => detail.map(|failure| Silent { disabled: false, ..Silent::by(&failure, now) }),
+                false => Some(Silent::late(self.numbers.look, now)),
+            };
+            events.extend(book.heard_all(&repo.name, untold, &self.numbers, now));
+        }
         if told {
             events.extend(book.heard_ci(&repo.name, ci.map(|ci| Silent::by(&ci, now)), &self.numbers, now));
         }
