@@ -10,10 +10,11 @@ use crate::error::Result;
 use crate::exit::Exit;
 use crate::inventory::Inventory;
 use crate::journal::{Event, HostRecord, Journal, RepoRecord};
-use crate::ledger::Ledger;
+use crate::ledger::{Document, Ledger};
 use crate::policy::roster::Roster;
 use crate::render::queue::{RepoQueue, show};
 use crate::tick::backlog::{Due, Known, Looked, Runs, Work, judge};
+use crate::tick::merge;
 
 /// Shows what there is to do in every repo, and why the rest is not to be done now
 #[derive(clap::Args, Debug)]
@@ -29,7 +30,8 @@ lift something by one class. `#12` is an issue, `!41` a pull. What a run works o
 there: runs are known from the ledger and from the last look at the hosts. Nothing may be begun while
 the ledger cannot be read.
 
-A forge that does not answer takes nothing away: what it said last is shown, with its age.
+A forge that does not answer takes nothing away: what it said last is shown, with its age. What nobody
+would do now, since a token is refused or a person holds the repo, is shown as not now.
 
 Ends with 0; with 4 when a forge or a CI did not answer, with 1 when one refuses the repo's token,
 with 3 when a repo has errors in repos.yml.")]
@@ -59,7 +61,12 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     };
     let looked = repos.look(&records, Due::All, Timestamp::now()).all().await;
     let now = Timestamp::now();
-    let runs = runs(&inventory, &hosts.iter().collect::<Vec<_>>(), context).await;
+    let (runs, document) = runs(&inventory, &hosts.iter().collect::<Vec<_>>(), context).await;
+    let held = |repo: &str| match &document {
+        _ if runs.blind => Some("the ledger cannot be read"),
+        Some(document) if merge::held(document, repo) => Some("a person holds the repo"),
+        _ => None,
+    };
     let known = repos.repos.iter().filter_map(|repo| Some(Known { repo, book: &looked.get(&repo.name)?.book }));
     let work = judge(&known.collect::<Vec<_>>(), &runs, &repos.wake, now);
     if journal.is_some() && !context.global.check {
@@ -75,6 +82,7 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
             repo,
             book: looked.get(&repo.name).map(|looked| &looked.book),
             work: work.get(&repo.name),
+            held: held(&repo.name),
         })
         .collect();
     show(&context.ui, &queues, &broken, args.ready, now);
@@ -92,8 +100,8 @@ fn wanted(args: &Args, inventory: &Inventory) -> Result<Vec<String>> {
     Ok(broken.cloned().collect())
 }
 
-/// What is known of runs.
-async fn runs(inventory: &Inventory, hosts: &[&HostRecord], context: &Context) -> Runs {
+/// What is known of runs, and the ledger's document.
+async fn runs(inventory: &Inventory, hosts: &[&HostRecord], context: &Context) -> (Runs, Option<Document>) {
     let read = async || -> Result<_> {
         let state = context.state_dir(&inventory.settings.fleet)?;
         match Ledger::open_to_read(&state)? {
@@ -108,11 +116,16 @@ async fn runs(inventory: &Inventory, hosts: &[&HostRecord], context: &Context) -
     let (blind, document) = (document.is_err(), document.ok().flatten());
     let names: BTreeSet<String> = inventory.hosts.iter().map(|host| host.name.clone()).collect();
     let roster = Roster::of(&inventory.settings, &inventory.repos);
-    Runs { blind, ..Runs::of(document.as_ref(), hosts, &names, &inventory.repos.repos, &roster) }
+    let runs = Runs::of(document.as_ref(), hosts, &names, &inventory.repos.repos, &roster);
+    (Runs { blind, ..runs }, document)
 }
 
 fn exit(looked: &BTreeMap<String, Looked>, work: &BTreeMap<String, Work>, broken: &[String]) -> Exit {
-    let silent = looked.values().flat_map(|looked| [&looked.book.silent, &looked.book.ci_silent]).flatten();
+    // What had no turn yet comes with the next look.
+    let untold = |looked: &Looked| looked.book.untold.clone().filter(|untold| !untold.busy);
+    let silent = looked.values().flat_map(|looked| {
+        [looked.book.silent.clone(), looked.book.ci_silent.clone(), untold(looked)].into_iter().flatten()
+    });
     let exits = silent.map(|silent| if silent.disabled { Exit::Failed } else { Exit::Unreachable });
     let untold = looked.keys().filter(|repo| !work.contains_key(*repo)).map(|_| Exit::Unreachable);
     let broken = broken.iter().map(|_| Exit::Inventory);

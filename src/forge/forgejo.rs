@@ -253,14 +253,18 @@ impl Forge for Forgejo {
         })
     }
 
-    fn set_labels<'a>(&'a self, slug: &'a str, number: u64, ids: &'a [u64]) -> Answer<'a, Vec<Label>> {
+    fn add_label<'a>(&'a self, slug: &'a str, number: u64, id: u64) -> Answer<'a, ()> {
         Box::pin(async move {
             let number = number.to_string();
             let path = repo(slug, &["issues", &number, "labels"]);
-            // Ids that are not there are left out in silence: only reading back tells.
-            let body = json!({"labels": ids});
-            self.client.done(&Call::new(Method::PUT, path.iter().copied()).body(body)).await?;
-            Ok(self.client.one::<Option<Vec<Label>>>(&Call::get(path)).await?.unwrap_or_default())
+            self.client.done(&Call::new(Method::POST, path).body(json!({"labels": [id]}))).await
+        })
+    }
+
+    fn remove_label<'a>(&'a self, slug: &'a str, number: u64, id: u64) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let (number, id) = (number.to_string(), id.to_string());
+            self.client.done(&Call::new(Method::DELETE, repo(slug, &["issues", &number, "labels", &id]))).await
         })
     }
 

@@ -23,6 +23,9 @@ const SAID: usize = 300;
 /// What is in Forgejo's own page for an internal error.
 const BROKEN: &[u8] = b"status-page-500";
 
+/// How often a list is read whose length changes meanwhile.
+const READS: usize = 3;
+
 /// How many answers with an `ETag` are kept for each token.
 const KEPT: usize = 256;
 
@@ -111,20 +114,43 @@ impl Client {
     }
 
     /// All pages of a list; `items` takes those of one page out of its document, and says with false that no more are
-    /// wanted.
+    /// wanted. What leaves a list moves the rest over the edge of a page that was read: so where the length of one that tells
+    /// it is another one on a later page, it is read again.
     pub(super) async fn all<D: DeserializeOwned, T>(
         &self,
         call: &Call<'_>,
         pages: Pages,
         mut items: impl FnMut(D) -> (Vec<T>, bool),
     ) -> Result<Vec<T>, Failure> {
+        for _ in 0..READS {
+            if let Some(all) = self.once(call, pages, &mut items).await? {
+                return Ok(all);
+            }
+            // What was kept may be of before.
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        Err(self.told(call, &format!("a list whose length changed while it was read, {READS} times")))
+    }
+
+    /// All pages of a list, each read once; none where its length has changed meanwhile.
+    async fn once<D: DeserializeOwned, T>(
+        &self,
+        call: &Call<'_>,
+        pages: Pages,
+        items: &mut impl FnMut(D) -> (Vec<T>, bool),
+    ) -> Result<Option<Vec<T>>, Failure> {
         let per = if pages == Pages::Full { "perPage" } else { "limit" };
         let mut all = Vec::new();
-        let mut page = 1;
+        let (mut page, mut total) = (1, None);
         for _ in 0..self.host.limits.pages.max(1) {
             let call = call.clone().query("page", page.to_string()).query(per, PAGE.to_string());
             let url = self.url(&call)?;
             let reply = self.reply(&call, url.clone()).await?;
+            if let (Pages::Headers, Some(told)) = (pages, reply.more.total)
+                && *total.get_or_insert(told) != told
+            {
+                return Ok(None);
+            }
             let (got, wanted) = items(self.read(&call, &url, &reply)?);
             let count = got.len();
             all.extend(got);
@@ -135,7 +161,7 @@ impl Client {
             };
             match next.filter(|_| wanted) {
                 Some(next) => page = next,
-                None => return Ok(all),
+                None => return Ok(Some(all)),
             }
         }
         let url = self.url(call)?;

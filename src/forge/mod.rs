@@ -91,8 +91,12 @@ pub trait Forge: Send + Sync {
     /// may ask; since Forgejo 11 everybody of oneself.
     fn permission<'a>(&'a self, repo: &'a str, login: &'a str) -> Answer<'a, String>;
 
-    /// Gives an issue these labels, by their ids, and no others; gives those that it then has, read back.
-    fn set_labels<'a>(&'a self, repo: &'a str, number: u64, ids: &'a [u64]) -> Answer<'a, Vec<Label>>;
+    /// Adds a label, by its id, to those of an issue. One that it has is no failure, and neither is one that is not there:
+    /// only reading it back tells.
+    fn add_label<'a>(&'a self, repo: &'a str, number: u64, id: u64) -> Answer<'a, ()>;
+
+    /// Takes a label, by its id, from an issue and leaves the others. One that it does not have is no failure.
+    fn remove_label<'a>(&'a self, repo: &'a str, number: u64, id: u64) -> Answer<'a, ()>;
 
     /// Makes a label; gives it with its id. Two with one name can be made: look before.
     fn new_label<'a>(&'a self, repo: &'a str, name: &'a str) -> Answer<'a, Label>;

@@ -11,7 +11,7 @@ use crate::cli::global::Form;
 use crate::inventory::repos::{Merge, Repo};
 use crate::policy::queue::order::{Class, Item, one_a_task, sort};
 use crate::policy::queue::{issue, pull};
-use crate::tick::backlog::{Book, KnownPull, Silent, Work};
+use crate::tick::backlog::{Blocked, Book, KnownPull, Silent, Work};
 
 /// A repo with what there is to do in it.
 pub struct RepoQueue<'a> {
@@ -21,6 +21,8 @@ pub struct RepoQueue<'a> {
     pub book: Option<&'a Book>,
     /// What there is to do; none where its forge never told anything.
     pub work: Option<&'a Work>,
+    /// Why the ledger lets nothing be merged in it: a person holds it, or nobody can tell.
+    pub held: Option<&'static str>,
 }
 
 /// Something that is not to be done now, or merged.
@@ -38,19 +40,30 @@ struct Other<'a> {
 
 /// Shows what there is to do, in order, and unless `ready` the rest with its reasons.
 pub fn show(ui: &Ui, queues: &[RepoQueue<'_>], broken: &[String], ready: bool, now: Timestamp) {
-    let mut items: Vec<Item> = queues.iter().filter_map(|one| one.work).flat_map(|work| work.items.clone()).collect();
+    let items = |stands: bool| {
+        let own = queues.iter().filter(move |one| disabled(one).is_some() == stands);
+        own.filter_map(|one| one.work).flat_map(|work| work.items.clone()).collect::<Vec<Item>>()
+    };
+    let (mut items, standing) = (items(false), items(true));
     sort(&mut items, now);
     let later = one_a_task(&mut items);
     let titles = titles(queues);
-    let merges: Vec<Other<'_>> = queues.iter().flat_map(merges).collect();
-    let mut waiting: Vec<Other<'_>> = queues.iter().flat_map(waiting).collect();
-    waiting.extend(later.iter().filter_map(|item| {
-        let (repo, title) = titles.get(&(item.repo.as_str(), item.class != Class::New, item.number))?;
-        let why = format!("comes after another one of {}", item.task);
+    let mergeable = |stands: bool| {
+        let own = queues.iter().filter(move |one| unmerged(one).is_some() == stands);
+        own.flat_map(merges).collect::<Vec<_>>()
+    };
+    let mut waiting: Vec<Other<'_>> = queues.iter().flat_map(waiting).chain(mergeable(true)).collect();
+    let other = |item: &Item, why: String| {
         let pull = item.class != Class::New;
+        let (repo, title) = titles.get(&(item.repo.as_str(), pull, item.number))?;
         Some(Other { repo, what: name(pull, item.number), number: item.number, pull, title, why, called: true })
-    }));
+    };
+    let after = |item: &Item| other(item, format!("comes after another one of {}", item.task));
+    waiting.extend(later.iter().filter_map(after));
+    let of = |item: &Item| queues.iter().find(|one| one.repo.name == item.repo).and_then(disabled);
+    waiting.extend(standing.iter().filter_map(|item| other(item, of(item)?)));
     waiting.sort_by(|one, other| (one.repo, one.pull, one.number).cmp(&(other.repo, other.pull, other.number)));
+    let merges = mergeable(false);
     match ui.form {
         Form::Text => {
             let said = text(ui, queues, (&items, &merges, &waiting), &titles, ready, now);
@@ -101,29 +114,48 @@ fn name(pull: bool, number: u64) -> String {
     format!("{}{number}", if pull { '!' } else { '#' })
 }
 
+/// Why nothing is done for a repo, whatever was known of it before.
+fn disabled(one: &RepoQueue<'_>) -> Option<String> {
+    let silent = one.book?.silent.as_ref().filter(|silent| silent.disabled)?;
+    Some(format!("nothing is done for the repo: {}", silent.cause))
+}
+
+/// Why no tick merges anything in a repo, as a tick finds it.
+fn unmerged(one: &RepoQueue<'_>) -> Option<String> {
+    let book = one.book?;
+    if one.repo.merge == Merge::Agents {
+        return disabled(one);
+    }
+    let silent = |silent: &Option<Silent>, whose: &str| {
+        silent.as_ref().map(|silent| format!("not merged while its {whose} does not answer: {}", silent.cause))
+    };
+    let no_token = || one.repo.token.is_none().then(|| "not merged: the repo has no `token`".to_owned());
+    let held = || one.held.map(|why| format!("not merged: {why}"));
+    let of = disabled(one).or_else(|| silent(&book.silent, "forge")).or_else(|| silent(&book.ci_silent, "CI"));
+    of.or_else(no_token).or_else(held)
+}
+
+/// The pulls that may be merged.
 fn merges<'a>(one: &RepoQueue<'a>) -> Vec<Other<'a>> {
-    let why = match one.repo.merge {
+    let (Some(book), Some(work)) = (one.book, one.work) else { return Vec::new() };
+    let unmerged = unmerged(one);
+    let by = match one.repo.merge {
         Merge::Factory => "by the next tick",
         Merge::Agents => "by its agents",
     };
-    let (Some(book), Some(work)) = (one.book, one.work) else { return Vec::new() };
     let ready =
         book.pulls.iter().filter(|known| work.judged.pulls.get(&known.pull.number) == Some(&pull::Verdict::Mergeable));
     let merge = |known: &'a KnownPull| {
         let number = known.pull.number;
-        let why = known
-            .blocked
-            .as_ref()
-            .map_or_else(|| why.to_owned(), |blocked| format!("the forge said no: {}", blocked.why));
-        Other {
-            repo: &one.repo.name,
-            what: name(true, number),
-            number,
-            pull: true,
-            title: &known.pull.title,
-            why,
-            called: true,
-        }
+        let tried = |blocked: &Blocked| match blocked {
+            Blocked { unknown: true, why, .. } => format!("whether it was merged is not known: {why}"),
+            Blocked { refused: true, why, .. } => format!("the forge said no: {why}"),
+            Blocked { why, .. } => format!("not merged yet: {why}"),
+        };
+        let tried = || known.blocked.as_ref().map(tried);
+        let why = unmerged.clone().or_else(tried).unwrap_or_else(|| by.to_owned());
+        let (repo, what, title) = (one.repo.name.as_str(), name(true, number), known.pull.title.as_str());
+        Other { repo, what, number, pull: true, title, why, called: true }
     };
     ready.map(merge).collect()
 }
@@ -234,7 +266,10 @@ fn notes(one: &RepoQueue<'_>, now: Timestamp) -> Vec<String> {
     };
     let forge = book.silent.iter().map(|silent| told("forge", silent));
     let ci = book.ci_silent.iter().map(|silent| told("ci", silent));
-    forge.chain(ci).map(|note| plain(&note)).collect()
+    let untold = book.untold.iter().filter(|silent| !silent.busy).map(|Silent { since, why, help, .. }| {
+        format!("{name}: not all is known, for {}: {why}; {help}", ago(*since, now))
+    });
+    forge.chain(ci).chain(untold).map(|note| plain(&note)).collect()
 }
 
 fn repo_json(one: &RepoQueue<'_>) -> Value {
@@ -242,7 +277,9 @@ fn repo_json(one: &RepoQueue<'_>) -> Value {
     let ci = one.book.and_then(|book| book.ci_silent.as_ref());
     let told =
         |silent: Option<&Silent>| silent.map(|it| json!({"since": it.since, "why": it.why, "disabled": it.disabled}));
-    json!({"repo": one.repo.name, "slug": one.repo.slug, "seen": seen, "silent": told(silent), "ci_silent": told(ci)})
+    let untold = one.book.and_then(|book| book.untold.as_ref());
+    json!({"repo": one.repo.name, "slug": one.repo.slug, "seen": seen, "silent": told(silent), "ci_silent": told(ci),
+        "untold": told(untold)})
 }
 
 fn item_json(item: &Item, titles: &Titles<'_>) -> Value {

@@ -1,13 +1,10 @@
 //! Merging of approved green pulls: apart from all halting of work, for the repos that want it from us.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::task::JoinSet;
 
-use super::backlog::{Blocked, Book, Looked, Work, is_over};
+use super::backlog::{Blocked, Book, Looked, is_over};
 use crate::forge::{Connection, Failure, MergeStyle, Why};
 use crate::inventory::repos::{Merge, Repo};
 use crate::inventory::units::Span;
@@ -26,16 +23,16 @@ const TOLD: u32 = 3;
 /// What merging needs.
 pub struct Merging<'a> {
     /// The ledger; none for `--check`.
-    pub ledger: Option<Arc<Ledger>>,
+    pub ledger: Option<&'a Ledger>,
     /// The document as it was read last.
     pub document: &'a Document,
     /// Who leads.
     pub me: &'a str,
     /// After how long a merge is tried again that the forge did not allow, and the longest that any rests.
     pub retry: Span,
-    /// How long it may take in all.
+    /// How long it may take.
     pub bound: Duration,
-    /// When.
+    /// When it begins.
     pub now: Timestamp,
 }
 
@@ -56,7 +53,10 @@ enum Tried {
     Merged,
     /// Its reviews are others by now.
     Changed(Vec<Review>),
+    /// It was asked for, and the forge said no, or nobody knows.
     Failed(Failure),
+    /// It was not asked for, since its reviews cannot be read.
+    Unread(Failure),
     /// It was not tried: another one leads, a person holds the repo, or nobody can tell.
     Not,
 }
@@ -91,46 +91,24 @@ pub fn held(document: &Document, repo: &str) -> bool {
 }
 
 impl Merging<'_> {
-    /// Merges what may be merged, a pull of a repo, the repos side by side; tells what came of it.
-    pub async fn merge(
-        &self,
-        repos: &[Repo],
-        looked: &mut BTreeMap<String, Looked>,
-        work: &BTreeMap<String, Work>,
-    ) -> Vec<Event> {
-        let wanted = |repo: &&Repo| repo.merge == Merge::Factory && repo.token.is_some();
-        let wanted = repos.iter().filter(wanted).filter_map(|repo| {
-            let (looked, work) = (looked.get(&repo.name)?, work.get(&repo.name)?);
-            self.wanted(repo, looked, work)
-        });
-        let wanted: Vec<Wanted> = wanted.collect();
-        let Some(ledger) = &self.ledger else {
-            return wanted.iter().map(|one| self.event(one, 0, "would be merged")).collect();
-        };
-        let mut tasks = JoinSet::new();
-        for one in wanted {
-            let (ledger, me, bound) = (Arc::clone(ledger), self.me.to_owned(), self.bound);
-            tasks.spawn(async move {
-                let tried = tokio::time::timeout(bound, one.merge(&ledger, &me)).await;
-                (one, tried.ok())
-            });
+    /// Merges a pull of a repo, if one may be merged; tells what came of it.
+    pub async fn merge(&self, repo: &Repo, looked: &mut Looked, judged: &Judged) -> Option<Event> {
+        if repo.merge != Merge::Factory || repo.token.is_none() {
+            return None;
         }
-        let mut events = Vec::new();
-        while let Some(done) = tasks.join_next().await {
-            let Ok((one, tried)) = done else { continue };
-            let book = looked.get_mut(&one.repo).map(|looked| &mut looked.book);
-            events.extend(book.and_then(|book| self.take(book, &one, tried)));
-        }
-        events
+        let one = self.wanted(repo, looked, judged)?;
+        let Some(ledger) = self.ledger else { return Some(self.event(&one, 0, "would be merged")) };
+        let tried = tokio::time::timeout(self.bound, one.merge(ledger, self.me)).await;
+        self.take(&mut looked.book, &one, tried.ok())
     }
 
-    fn wanted(&self, repo: &Repo, looked: &Looked, work: &Work) -> Option<Wanted> {
+    fn wanted(&self, repo: &Repo, looked: &Looked, judged: &Judged) -> Option<Wanted> {
         let Looked { book, asked: true, connection: Some(connection), .. } = looked else { return None };
         // What stands since a server fell silent is no ground for a merge.
         if book.silent.is_some() || book.ci_silent.is_some() || held(self.document, &repo.name) {
             return None;
         }
-        let number = next(book, &work.judged, self.retry, self.now)?;
+        let number = next(book, judged, self.retry, self.now)?;
         let pull = &book.pulls.iter().find(|known| known.pull.number == number)?.pull;
         Some(Wanted {
             repo: repo.name.clone(),
@@ -165,7 +143,10 @@ impl Merging<'_> {
                 Some(self.event(one, 0, "was merged"))
             }
             failed => {
-                let failure = if let Some(Tried::Failed(failure)) = &failed { Some(failure) } else { None };
+                let failure = match &failed {
+                    Some(Tried::Failed(failure) | Tried::Unread(failure)) => Some(failure),
+                    _ => None,
+                };
                 let why = failure.map_or_else(|| "it took too long".to_owned(), |failure| failure.why.to_string());
                 let refused = failure.is_some_and(is_final);
                 let before = known.blocked.take().filter(|before| before.refused == refused);
@@ -174,7 +155,11 @@ impl Merging<'_> {
                     true => before.is_none_or(|before| before.why != why),
                     false => tries == TOLD,
                 };
-                known.blocked = Some(Blocked { at: self.now, tries, refused, why });
+                let unknown = match &failed {
+                    Some(Tried::Failed(failure)) => failure.unknown() && !matches!(failure.why, Why::Busy { .. }),
+                    failed => failed.is_none(),
+                };
+                known.blocked = Some(Blocked { at: self.now, tries, refused, unknown, why });
                 let text = failure.map_or_else(
                     || "may be merged or not: the forge took too long to say".to_owned(),
                     |failure| format!("is NOT merged: {failure}; {}", failure.help()),
@@ -191,7 +176,7 @@ impl Wanted {
         // A review may have been taken back since its pull last changed.
         let reviews = match connection.forge.reviews(slug, *number).await {
             Ok(reviews) => super::backlog::reviews(reviews),
-            Err(failure) => return Tried::Failed(failure),
+            Err(failure) => return Tried::Unread(failure),
         };
         if self.reviews.as_ref() != Some(&reviews) {
             return Tried::Changed(reviews);

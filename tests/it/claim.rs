@@ -11,7 +11,7 @@ pub fn claimable() -> Factory {
     let agents = "agents: {dev: {command: [sleep, '4321'], needs: {memory: 1MiB, cpu: 0.01}}}\nguard: {kill_after: 1s}\nforges: {claimed: 100ms}\n";
     let factory = Factory::new(&["harb"], agents, "");
     factory.forge("harb").set(|state| {
-        state.labels = ["backlog", "in-progress", "blocked"].map(|name| label(id(name), name)).to_vec();
+        state.labels = ["backlog", "in-progress", "blocked", "bug"].map(|name| label(id(name), name)).to_vec();
         state.issues = vec![work(12, &["backlog"], "")];
     });
     factory
@@ -54,10 +54,13 @@ fn a_launch_claims_its_issue_on_the_forge_and_a_run_that_is_gone_leaves_an_orpha
 #[test]
 fn an_issue_that_somebody_else_has_is_not_launched_and_stays_as_it_is() {
     type Change = fn(&mut super::forge_server::State);
-    let ways: [(&str, Change); 4] = [
+    let ways: [(&str, Change); 5] = [
         ("it is assigned to anna", |state| state.issues[0]["assignees"] = json!([{"id": 4, "login": "anna"}])),
         ("it is closed", |state| state.issues[0]["state"] = json!("closed")),
         ("who began it is not known", |state| state.issues[0]["labels"] = json!([label(6, "in-progress")])),
+        ("it is labelled blocked", |state| {
+            state.issues[0]["labels"] = json!([label(5, "backlog"), label(7, "blocked")])
+        }),
         ("has no label `in-progress`", |state| drop(state.labels.remove(1))),
     ];
     for (why, change) in ways {
@@ -99,16 +102,37 @@ fn who_was_faster_keeps_the_issue_and_an_answer_that_does_not_come_launches_noth
     assert!(factory.run(&["ps"]).code(0).stdout.lines().count() < 2);
 }
 
+/// Between our look at the issue and what we write there are calls, and waits for them.
+#[test]
+fn a_label_that_a_person_sets_meanwhile_stays_and_one_that_says_stop_is_heard() {
+    for (after, left) in [("PATCH", ["backlog", "blocked"]), ("POST", ["blocked", "backlog"])] {
+        let factory = claimable();
+        factory.forge("harb").set(|state| state.adds = Some((after, id("blocked"))));
+        let refused = factory.run(&LAUNCH).code(1).stderr;
+        assert!(refused.contains("harb#12 cannot be claimed: it is labelled blocked"), "{refused}");
+        assert_eq!(issue_is(&factory), (words(&left), words(&[])), "{after}");
+        assert!(factory.run(&["ps"]).code(0).stdout.lines().count() < 2);
+    }
+    // Another one is none of our business.
+    let factory = claimable();
+    factory.forge("harb").set(|state| state.adds = Some(("PATCH", id("bug"))));
+    let token = factory.run(&LAUNCH).code(0).stdout;
+    assert_eq!(issue_is(&factory), (words(&["bug", "in-progress"]), words(&["dev-bot"])));
+    factory.run(&["stop", token.trim(), "--now"]).code(0);
+}
+
 #[test]
 fn a_launch_that_the_host_refuses_leaves_the_issue_as_it_was() {
     let factory = claimable();
+    factory.forge("harb").set(|state| state.adds = Some(("PATCH", id("bug"))));
     // Of a hold that only the host knows.
     factory.run(&["run", "-q"]).code(0);
     std::fs::create_dir_all(factory.place.path("home/.factory/halt")).unwrap();
     std::fs::write(factory.place.path("home/.factory/halt/dev"), "").unwrap();
     let refused = factory.run(&LAUNCH);
     assert_eq!(refused.code, Some(6), "{}", refused.stderr);
-    assert_eq!(issue_is(&factory), (words(&["backlog"]), words(&[])));
+    // With what a person has set meanwhile.
+    assert_eq!(issue_is(&factory), (words(&["bug", "backlog"]), words(&[])));
 }
 
 #[test]

@@ -101,6 +101,31 @@ async fn lists_are_read_to_their_end_and_filtered_again() {
     assert!(matches!(&failure.why, Why::Garbled { why } if why.contains("more than 3 pages")), "{failure}");
 }
 
+/// What comes after one that is closed moves over the edge of the page that was read.
+#[tokio::test]
+async fn a_list_that_shrinks_while_it_is_read_loses_nothing() {
+    let server = Server::start(false).await;
+    let numbers = async |most: u64, leaving: &[u64], etag: bool| {
+        server.set(|state| {
+            state.pulls = (1..=most).map(pull).collect();
+            state.leaving = leaving.iter().copied().collect();
+            (state.etag, state.seen) = (etag, Vec::new());
+        });
+        let pulls = forgejo(&server).pulls(REPO).await?;
+        Ok::<_, Failure>(pulls.iter().map(|pull| pull.number).collect::<Vec<_>>())
+    };
+    let all: Vec<u64> = (1..=51).filter(|number| *number != 3).collect();
+    for etag in [false, true] {
+        assert_eq!(numbers(51, &[3], etag).await.unwrap(), all, "{etag}");
+        assert_eq!(server.lines().len(), 3, "{etag}");
+    }
+    // One that never stands still is not known.
+    let failure = numbers(120, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], false).await.unwrap_err();
+    assert!(matches!(&failure.why, Why::Garbled { why } if why.contains("changed while it was read")), "{failure}");
+    assert!(failure.unknown());
+    assert_eq!(server.lines().len(), 6);
+}
+
 #[tokio::test]
 async fn two_labels_with_one_name_hide_no_issue() {
     let server = Server::start(false).await;
@@ -148,8 +173,9 @@ async fn an_account_without_rights_is_refused_and_not_unknown() {
         state.issues = vec![issue(1, &[])];
     });
     let forge = forgejo(&server);
+    assert!(matches!(failed(forge.remove_label(REPO, 1, 1)).await.why, Why::Refused { status: 403, .. }));
     // Forgejo breaks over it and answers with its page for that.
-    let failure = failed(forge.set_labels(REPO, 1, &[1])).await;
+    let failure = failed(forge.add_label(REPO, 1, 1)).await;
     assert!(matches!(failure.why, Why::Refused { status: 403, .. }), "{failure}");
     assert!(failure.help().contains("right to do this") && !failure.unknown(), "{}", failure.help());
     assert!(matches!(failed(forge.protection(REPO, "master")).await.why, Why::Refused { status: 403, .. }));
@@ -233,7 +259,7 @@ async fn a_token_that_may_not_is_told_from_one_that_is_wrong() {
     assert!(failure.help().contains("write:repository"), "{}", failure.help());
     assert_eq!(failure.at, format!("GET {}/api/v1/repos/johba/harb/pulls", server.address));
     assert_eq!(failure.to_string(), format!("{}: refused with 403: {said}", failure.at));
-    let failure = failed(forge.set_labels(REPO, 1, &[1])).await;
+    let failure = failed(forge.add_label(REPO, 1, 1)).await;
     assert!(matches!(&failure.why, Why::Refused { status: 403, said } if said.contains("[write:issue]")), "{failure}");
     let wrong = Forgejo::new(client(&host, "old"));
     let failure = failed(wrong.issues(REPO, Some("backlog"))).await;
@@ -469,14 +495,23 @@ async fn writes_are_read_back() {
             vec![json!({"rule_name": "master", "required_approvals": 0, "block_on_rejected_reviews": true})];
     });
     let forge = forgejo(&server);
-    let labels = forge.set_labels(REPO, 1, &[6]).await.unwrap();
-    assert_eq!(labels.iter().map(|label| label.name.as_str()).collect::<Vec<_>>(), ["in-progress"]);
-    assert_eq!(
-        server.lines(),
-        ["PUT /api/v1/repos/johba/harb/issues/1/labels", "GET /api/v1/repos/johba/harb/issues/1/labels"]
-    );
-    // An id that is not there is left out in silence: only what is read back tells.
-    assert_eq!(forge.set_labels(REPO, 1, &[6, 777]).await.unwrap().len(), 1);
+    let labels = async || -> Vec<u64> {
+        forge.issue(REPO, 1).await.unwrap().labels.iter().map(|label| label.id).collect::<Vec<_>>()
+    };
+    // Each by itself, so that what others set stays; twice is once.
+    for _ in 0..2 {
+        forge.add_label(REPO, 1, 6).await.unwrap();
+        assert_eq!(labels().await, [5, 6]);
+    }
+    for _ in 0..2 {
+        forge.remove_label(REPO, 1, 5).await.unwrap();
+        assert_eq!(labels().await, [6]);
+    }
+    // One that is not there is added in silence: only what is read back tells. To take it away is refused.
+    forge.add_label(REPO, 1, 777).await.unwrap();
+    assert_eq!(labels().await, [6]);
+    assert!(matches!(failed(forge.remove_label(REPO, 1, 777)).await.why, Why::Invalid { status: 422, .. }));
+    assert!(matches!(failed(forge.remove_label(REPO, 2, 6)).await.why, Why::NotFound { .. }));
     let got = forge.assign(REPO, 1, &["dev-bot".to_owned()]).await.unwrap();
     assert_eq!(got.assignees[0].login, "dev-bot");
     let failure = failed(forge.assign(REPO, 1, &["nobody".to_owned()])).await;

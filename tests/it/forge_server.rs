@@ -66,12 +66,16 @@ pub struct State {
     pub all_repos: bool,
     /// Whether it sends an `ETag`.
     pub etag: bool,
-    /// Whether PUT labels takes only ids, as forges before Forgejo 8 do.
+    /// Whether POST labels takes only ids, as forges before Forgejo 8 do.
     pub ids_only: bool,
     /// It answers what it is asked of issues from before they were changed.
     pub stale: bool,
-    /// Somebody who takes each issue for themselves right after its labels are set.
+    /// Somebody who takes each issue for themselves right after a label is added to it.
     pub race: Option<&'static str>,
+    /// The id of a label that a person adds to an issue right after a call with this method has changed it, once.
+    pub adds: Option<(&'static str, u64)>,
+    /// The pulls that are closed, each right after a page of pulls is given.
+    pub leaving: VecDeque<u64>,
     /// A merge is answered with this.
     pub merge: (u16, &'static str),
     /// A merge that is answered so is done.
@@ -166,6 +170,8 @@ impl Server {
             ids_only: false,
             stale: false,
             race: None,
+            adds: None,
+            leaving: VecDeque::new(),
             merge: (200, ""),
             merges: true,
             faults: VecDeque::new(),

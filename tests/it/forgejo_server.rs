@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::forge_server::{Reply, Seen, State, error, not_found, number_of, reply};
 
 /// What the routes of a real server are: method, path, scope category (`-` needs no token at all).
-pub const FORGEJO: [(&str, &str, &str); 32] = [
+pub const FORGEJO: [(&str, &str, &str); 33] = [
     ("GET", "/api/v1/version", "-"),
     ("GET", "/api/v1/user", "user"),
     ("GET", "/api/v1/users/{username}", "user"),
@@ -16,7 +16,8 @@ pub const FORGEJO: [(&str, &str, &str); 32] = [
     ("GET", "/api/v1/repos/{owner}/{repo}/issues/{index}", "issue"),
     ("PATCH", "/api/v1/repos/{owner}/{repo}/issues/{index}", "issue"),
     ("GET", "/api/v1/repos/{owner}/{repo}/issues/{index}/labels", "issue"),
-    ("PUT", "/api/v1/repos/{owner}/{repo}/issues/{index}/labels", "issue"),
+    ("POST", "/api/v1/repos/{owner}/{repo}/issues/{index}/labels", "issue"),
+    ("DELETE", "/api/v1/repos/{owner}/{repo}/issues/{index}/labels/{identifier}", "issue"),
     ("POST", "/api/v1/repos/{owner}/{repo}/issues/{index}/comments", "issue"),
     ("GET", "/api/v1/repos/{owner}/{repo}/labels", "issue"),
     ("POST", "/api/v1/repos/{owner}/{repo}/labels", "issue"),
@@ -156,7 +157,8 @@ pub fn forgejo(
         ("PATCH", "/issues/{index}") if state.stale => {
             found(&state.issues).map_or_else(|| not_found(base), |it| reply(201, &it))
         }
-        ("PUT", "/issues/{index}/labels") if state.stale => reply(200, &json!([])),
+        ("POST", "/issues/{index}/labels") if state.stale => reply(200, &json!([])),
+        ("DELETE", "/issues/{index}/labels/{identifier}") if state.stale => (204, Vec::new(), String::new()),
         ("PATCH", "/issues/{index}") => {
             let Some(issue) = state.issues.iter_mut().find(|item| item["number"] == index) else {
                 return not_found(base);
@@ -167,6 +169,7 @@ pub fn forgejo(
                     return error(base, 500, "");
                 }
                 issue["assignees"] = logins.iter().map(|login| json!({"id": 1, "login": login})).collect();
+                add(issue, &state.labels, &mut state.adds, method);
             }
             reply(201, &issue.clone())
         }
@@ -174,7 +177,7 @@ pub fn forgejo(
             Some(issue) => reply(200, &issue["labels"]),
             None => not_found(base),
         },
-        ("PUT", "/issues/{index}/labels") => {
+        ("POST", "/issues/{index}/labels") => {
             let Some(asked) = seen.body["labels"].as_array() else {
                 return error(base, 422, "[]: json: cannot unmarshal");
             };
@@ -185,7 +188,7 @@ pub fn forgejo(
             }
             // Those that are not there are left out in silence.
             let has = |label: &&Value| asked.iter().any(|asked| *asked == label["id"] || *asked == label["name"]);
-            let labels: Vec<Value> = state.labels.iter().filter(has).cloned().collect();
+            let mut labels: Vec<Value> = state.labels.iter().filter(has).cloned().collect();
             match state.issues.iter_mut().find(|item| item["number"] == index) {
                 // As Forgejo up to 11 does; 12 and newer say nothing at all with the 403.
                 Some(_) if !["write", "admin"].contains(&right) => {
@@ -193,7 +196,12 @@ pub fn forgejo(
                     return (403, vec![("Content-Type".into(), "text/html; charset=utf-8".into())], page.into());
                 }
                 Some(issue) => {
+                    // One that is there already is no fault.
+                    let own = issue["labels"].as_array().unwrap();
+                    labels.retain(|label| own.iter().all(|own| own["id"] != label["id"]));
+                    labels.splice(0..0, own.iter().cloned());
                     issue["labels"] = json!(labels);
+                    add(issue, &state.labels, &mut state.adds, method);
                     if let Some(login) = state.race {
                         issue["assignees"] = json!([{"id": 2, "login": login}]);
                     }
@@ -201,6 +209,24 @@ pub fn forgejo(
                 None => return not_found(base),
             }
             reply(200, &json!(labels))
+        }
+        ("DELETE", "/issues/{index}/labels/{identifier}") => {
+            // Newer ones look for a name before an id; one that the issue has not is no fault, one that is not there is.
+            let named = |key: &str| {
+                state.labels.iter().find(|label| label[key].to_string().trim_matches('"') == parts[3]).cloned()
+            };
+            let label = named("name").or_else(|| named("id"));
+            let Some(issue) = state.issues.iter_mut().find(|item| item["number"] == index) else {
+                return not_found(base);
+            };
+            if !["write", "admin"].contains(&right) {
+                return (403, Vec::new(), String::new());
+            }
+            let Some(label) = label else {
+                return error(base, 422, &format!("label does not exist [label_id: {}]", parts[3]));
+            };
+            issue["labels"].as_array_mut().unwrap().retain(|own| own["id"] != label["id"]);
+            (204, Vec::new(), String::new())
         }
         ("POST", "/issues/{index}/comments") => match seen.body["body"].as_str() {
             None | Some("") => error(base, 422, "[Body]: Required"),
@@ -239,7 +265,12 @@ pub fn forgejo(
             state.protections.push(own.clone());
             reply(201, &own)
         }
-        ("GET", "/pulls") => paged(&state.pulls, state, query, seen, base, true),
+        ("GET", "/pulls") => {
+            let page = paged(&state.pulls, state, query, seen, base, true);
+            let closed = state.leaving.pop_front();
+            state.pulls.retain(|pull| pull["number"].as_u64() != closed);
+            page
+        }
         ("GET", "/pulls/{index}") => found(&state.pulls).map_or_else(|| not_found(base), |pull| reply(200, &pull)),
         ("GET", "/pulls/{index}/reviews") => paged(&state.reviews, state, query, seen, base, false),
         ("POST", "/pulls/{index}/merge") => {
@@ -329,6 +360,14 @@ pub fn forgejo(
             reply(200, &json!({"permission": right, "role_name": right, "user": {"login": of}}))
         }
         _ => not_found(base),
+    }
+}
+
+/// A person adds a label to an issue that was changed by a call.
+fn add(issue: &mut Value, labels: &[Value], adds: &mut Option<(&'static str, u64)>, method: &str) {
+    if let Some((_, id)) = adds.take_if(|(after, _)| *after == method) {
+        let added = labels.iter().find(|label| label["id"] == id).unwrap();
+        issue["labels"].as_array_mut().unwrap().push(added.clone());
     }
 }
 

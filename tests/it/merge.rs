@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::forge::label;
 use super::forge_server::Fault;
-use super::queue::{Factory, ago, change, id, judged, review, with, work};
+use super::queue::{Factory, ago, change, every_call, id, judged, review, with, work};
 use super::support::calm;
 
 /// A pull that is approved and green.
@@ -16,6 +16,94 @@ fn approved(number: u64) -> Factory {
     });
     factory.cis["harb"].set(|state| state.pipelines = vec![judged(940, number, "success")]);
     factory
+}
+
+/// The forge knows of no protection, or of an older one.
+#[test]
+fn what_the_inventory_asks_of_a_branch_counts_whatever_its_forge_has() {
+    let protection = "protection: {required_approvals: 2, status_checks: [ci/x]}";
+    let factory = Factory::new(&["harb"], "forges: {facts: 2s}\n", &format!("merge: factory\n    {protection}"));
+    factory.forge("harb").set(|state| {
+        state.pulls = vec![change(41, 31)];
+        state.reviews = vec![review(1, "review-bot", "APPROVED", 41)];
+    });
+    factory.cis["harb"].set(|state| state.pipelines = vec![judged(940, 41, "success")]);
+    factory.run(&["run"]).code(0);
+    assert_eq!(merges(&factory), [""; 0]);
+    let shown = factory.run(&["queue"]).code(0).stdout;
+    assert!(shown.contains("1 of 2 approvals"), "{shown}");
+    factory.forge("harb").set(|state| {
+        state.pulls[0]["updated_at"] = json!(ago(0));
+        state.reviews.push(review(2, "anna", "APPROVED", 41));
+    });
+    factory.run(&["run"]).code(0);
+    assert_eq!(merges(&factory), [""; 0]);
+    let shown = factory.run(&["queue"]).code(0).stdout;
+    assert!(shown.contains("the forge does not show it: ci/x"), "{shown}");
+    factory.forge("harb").set(|state| {
+        state.statuses = vec![json!({"sha": "head41", "context": "ci/x", "status": "success", "description": "",
+            "created_at": ago(5), "updated_at": ago(5)})];
+    });
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    factory.run(&["run"]).code(0);
+    assert_eq!(merges(&factory).len(), 1);
+}
+
+/// Each repo's merge comes right after its own look.
+#[test]
+fn a_forge_that_dawdles_holds_up_no_merge_of_another() {
+    let factory = Factory::new(&["harb", "slow"], "forges: {call: 12s, look: 15s}\n", "merge: factory");
+    factory.run(&["run", "-q"]).code(0);
+    factory.forge("harb").set(|state| {
+        state.pulls = vec![change(41, 31)];
+        state.reviews = vec![review(1, "review-bot", "APPROVED", 41)];
+    });
+    factory.cis["harb"].set(|state| state.pipelines = vec![judged(940, 41, "success")]);
+    every_call(factory.forge("slow"), &Fault::Drip(std::time::Duration::from_secs(10)));
+    let begun = std::time::Instant::now();
+    let told = factory.run(&["run"]).code(0).stderr;
+    assert!(begun.elapsed().as_secs() >= 12 && told.contains("harb: pull #41 (fix: it (#31)) was merged"), "{told}");
+    let state = factory.forge("harb").state.lock().unwrap();
+    let merge = state.seen.iter().find(|seen| seen.line.starts_with("POST")).unwrap();
+    assert!(merge.at.duration_since(begun).as_secs() < 12, "{:?}", merge.at.duration_since(begun));
+}
+
+/// What the queue says of a merge is what the next tick does.
+#[test]
+fn a_merge_that_no_tick_would_do_is_not_now_and_says_why() {
+    let not_now = |factory: &Factory, code: i32, why: &str| {
+        let all = factory.json(&["queue"], code);
+        assert_eq!(all["merges"], json!([]), "{why}");
+        let waits = &all["waiting"][0];
+        assert!(waits["number"] == 41 && waits["why"].as_str().unwrap().contains(why), "{why}: {all}");
+        factory.run(&["run"]).code(0);
+        assert_eq!(merges(factory), [""; 0], "{why}");
+    };
+    // Known before, since nothing is merged that was never seen.
+    let known = || {
+        let factory = approved(41);
+        factory.run(&["halt", "--repo", "harb"]).code(0);
+        factory.run(&["run"]).code(0);
+        factory
+    };
+    let factory = known();
+    not_now(&factory, 0, "a person holds the repo");
+    factory.run(&["resume", "--repo", "harb"]).code(0);
+    assert_eq!(factory.json(&["queue"], 0)["merges"][0]["why"], "by the next tick");
+    every_call(factory.forge("harb"), &Fault::Status(502, vec![], ""));
+    not_now(&factory, 4, "its forge does not answer");
+    factory.forge("harb").set(|state| {
+        state.faults.clear();
+        state.token = b"new".to_vec();
+    });
+    not_now(&factory, 1, "nothing is done for the repo: refused with 401");
+    factory.forge("harb").set(|state| state.token = b"good".to_vec());
+    every_call(&factory.cis["harb"], &Fault::Status(502, vec![], ""));
+    not_now(&factory, 4, "its CI does not answer");
+    factory.cis["harb"].set(|state| state.faults.clear());
+    std::fs::write(factory.place.state().join("ledger.db"), "it was one").unwrap();
+    let all = factory.json(&["queue"], 0);
+    assert!(all["merges"] == json!([]) && all["waiting"][0]["why"].as_str().unwrap().contains("the ledger"), "{all}");
 }
 
 /// The merges that were asked for.
@@ -114,6 +202,8 @@ fn a_merge_of_which_nobody_knows_the_end_rests_and_is_told_at_the_third_time() {
         assert_eq!(told.contains("is NOT merged") && told.contains("status 500"), tries == 3, "{tries}: {told}");
         // Right after it nothing is tried.
         factory.run(&["run"]).code(0);
+        let why = factory.json(&["queue"], 0)["merges"][0]["why"].as_str().unwrap().to_owned();
+        assert!(why.starts_with("whether it was merged is not known: no answer"), "{why}");
         assert_eq!(merges(&factory).len(), tries);
         std::thread::sleep(std::time::Duration::from_millis(10_100));
     }

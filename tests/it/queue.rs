@@ -488,8 +488,15 @@ fn one_broken_forge_stays_one_and_what_it_said_last_stands() {
             all["items"].as_array().unwrap().iter().map(|item| item["task"].as_str().unwrap()).collect();
         // Of another repository nothing is known.
         let known = !["no TLS", "another repo"].contains(&what);
-        let here = if known { vec!["harb#12", "ill#12", "web#12"] } else { vec!["harb#12", "web#12"] };
+        let here = if known && !disabled { vec!["harb#12", "ill#12", "web#12"] } else { vec!["harb#12", "web#12"] };
         assert_eq!(tasks, here, "{what}");
+        // Nothing is begun for a token that is refused.
+        let waits: Vec<&Value> = all["waiting"].as_array().unwrap().iter().filter(|one| one["repo"] == "ill").collect();
+        assert_eq!(waits.len(), usize::from(known && disabled), "{what}: {all}");
+        for one in waits {
+            let why = one["why"].as_str().unwrap();
+            assert!(why.starts_with("nothing is done for the repo: ") && why.contains(said), "{what}: {why}");
+        }
         assert!(!ended.stderr.contains("good") && !ended.stdout.contains("good"), "{what}");
 
         // One alert, however many ticks; who asked for patience is not called again.
@@ -522,6 +529,42 @@ fn a_ci_that_hangs_leaves_the_forge_as_it_is() {
     assert_eq!(all["items"][0]["task"], "harb#12");
     let waits = &all["waiting"][0];
     assert!(waits["number"] == 41 && waits["why"].as_str().unwrap().contains("CI does not answer"), "{waits}");
+}
+
+/// An approved pull that has changed, and whose reviews nobody tells.
+#[test]
+fn a_detail_that_is_not_told_is_one_alert_once_it_has_lasted() {
+    let reviews = "/pulls/41/reviews";
+    for fault in [Fault::Status(500, vec![], ""), Fault::Late(std::time::Duration::from_secs(60))] {
+        let factory = Factory::new(&["harb"], "forges: {connect: 1s, call: 2s, look: 6s, silent: 1s}\n", "");
+        factory.forge("harb").set(|state| {
+            state.pulls = vec![change(41, 31)];
+            state.reviews = vec![review(1, "review-bot", "APPROVED", 41)];
+        });
+        factory.cis["harb"].set(|state| state.pipelines = vec![judged(940, 41, "success")]);
+        factory.run(&["run"]).code(0);
+        assert_eq!(factory.json(&["queue"], 0)["merges"][0]["number"], 41);
+        factory.forge("harb").set(|state| {
+            state.pulls[0]["updated_at"] = json!(ago(0));
+            state.stuck = vec![(reviews, fault.clone())];
+        });
+        factory.run(&["run", "-q"]).code(0);
+        assert_eq!(alerts(&factory), [""; 0]);
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        for _ in 0..3 {
+            factory.run(&["run", "-q"]).code(0);
+        }
+        let told = alerts(&factory);
+        assert!(told.len() == 1 && told[0].contains("not all") && told[0].contains(reviews), "{told:?}");
+        let shown = factory.run(&["queue"]).code(4);
+        assert!(shown.stderr.contains("harb: not all is known") && shown.stderr.contains(reviews), "{}", shown.stderr);
+        let repo = factory.json(&["queue"], 4)["repos"][0].clone();
+        assert!(repo["silent"].is_null() && repo["untold"]["why"].as_str().unwrap().contains(reviews), "{repo}");
+        factory.forge("harb").set(|state| state.stuck.clear());
+        let told = factory.run(&["run"]).code(0).stderr;
+        assert!(told.contains("harb: all is told again"), "{told}");
+        assert_eq!(factory.json(&["queue"], 0)["merges"][0]["number"], 41);
+    }
 }
 
 /// Another branch in the inventory counts at once.

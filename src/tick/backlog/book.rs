@@ -31,6 +31,8 @@ pub struct Book {
     pub silent: Option<Silent>,
     /// Why its CI tells nothing.
     pub ci_silent: Option<Silent>,
+    /// Why something of its pulls is not told, though its forge tells the rest: then that is not known.
+    pub untold: Option<Silent>,
     /// What seldom changes.
     pub settled: Option<Settled>,
     /// Its open issues.
@@ -95,9 +97,9 @@ pub struct Settled {
     pub account: Option<String>,
     /// The login of the account that reviews; none without one.
     pub reviewer: Option<String>,
-    /// How many approvals a pull needs.
+    /// How many approvals a pull needs by its forge.
     pub approvals: u32,
-    /// The status checks that it needs.
+    /// The status checks that it needs by its forge.
     pub checks: Vec<String>,
     /// The forge's own merge style of the repo.
     pub style: String,
@@ -129,6 +131,9 @@ pub struct Blocked {
     pub tries: u32,
     /// The forge said no; otherwise nobody knows, or it was busy.
     pub refused: bool,
+    /// Whether it was merged is not known.
+    #[serde(default)]
+    pub unknown: bool,
     /// Why.
     pub why: String,
 }
@@ -146,6 +151,22 @@ pub struct KnownFact {
 pub fn forge_url(repo: &Repo) -> &str {
     let Forge::Forgejo { url } = &repo.forge;
     url.as_str()
+}
+
+impl Settled {
+    /// How many approvals a pull to the branch needs: as many as its forge asks for, or the inventory where that is more. The
+    /// protection may be made later, or may have been taken away.
+    pub fn approvals(&self, repo: &Repo) -> u32 {
+        let wanted = repo.protection.as_ref().and_then(|wanted| wanted.required_approvals);
+        self.approvals.max(wanted.unwrap_or_default())
+    }
+
+    /// The status checks that it needs: those of its forge and those of the inventory.
+    pub fn checks<'a>(&'a self, repo: &'a Repo) -> Vec<&'a str> {
+        let wanted = repo.protection.as_ref().and_then(|wanted| wanted.status_checks.as_ref());
+        let more = wanted.into_iter().flatten().filter(|check| !self.checks.contains(check));
+        self.checks.iter().chain(more).map(String::as_str).collect()
+    }
 }
 
 impl Silent {
@@ -213,7 +234,15 @@ impl Book {
     pub fn heard_ci(&mut self, repo: &str, silent: Option<Silent>, numbers: &Forges, now: Timestamp) -> Vec<Event> {
         heard(&mut self.ci_silent, silent, &Talk { repo, what: "CI", never: false, seen: None }, numbers, now)
     }
+
+    /// The same of the details of its pulls.
+    pub fn heard_all(&mut self, repo: &str, silent: Option<Silent>, numbers: &Forges, now: Timestamp) -> Vec<Event> {
+        heard(&mut self.untold, silent, &Talk { repo, what: DETAILS, never: false, seen: None }, numbers, now)
+    }
 }
+
+/// What of a repo its servers tell in calls of their own.
+const DETAILS: &str = "details";
 
 /// Of whom is told.
 struct Talk<'a> {
@@ -238,7 +267,10 @@ fn heard(
     let Some(mut silent) = silent else {
         let told = known.take().filter(|silent| !silent.told.is_empty());
         let lasted = |silent: &Silent| ago(now, silent.since);
-        let message = |silent: Silent| format!("{repo}: its {what} answers again, after {}", lasted(&silent));
+        let message = |silent: Silent| match *what {
+            DETAILS => format!("{repo}: all is told again, after {}", lasted(&silent)),
+            what => format!("{repo}: its {what} answers again, after {}", lasted(&silent)),
+        };
         return told.map(|silent| event(0, message(silent))).into_iter().collect();
     };
     if let Some(before) = known.take() {
@@ -254,6 +286,10 @@ fn heard(
     let told = (worth && silent.told.insert(key)).then(|| {
         let Silent { why, help, .. } = &silent;
         match (silent.disabled, seen) {
+            _ if *what == DETAILS => {
+                let age = ago(now, silent.since);
+                event(2, format!("{repo}: not all is told for {age}, so some of it is not known: {why}; {help}"))
+            }
             (true, _) if *what == "CI" => event(2, format!("{repo}: its CI says no, so pulls wait: {why}; {help}")),
             (true, _) => event(2, format!("{repo} is disabled: {why}; {help}")),
             (false, None) => event(2, format!("{repo}: nothing is known of its {what}: {why}; {help}")),

@@ -118,7 +118,7 @@ pub fn judge(all: &[Known<'_>], runs: &Runs, wake: &Wake, now: Timestamp) -> BTr
             merged: book.merged.iter().map(|(number, (pull, _))| (*number, *pull)).collect(),
         };
         let ours: Vec<&str> = settled.account.iter().map(String::as_str).collect();
-        let checks: Vec<&str> = settled.checks.iter().map(String::as_str).collect();
+        let checks = settled.checks(repo);
         let about = queue::Repo {
             name: &repo.name,
             slug: &repo.slug,
@@ -126,7 +126,7 @@ pub fn judge(all: &[Known<'_>], runs: &Runs, wake: &Wake, now: Timestamp) -> BTr
             labels: &repo.labels,
             ours: &ours,
             reviewer: settled.reviewer.as_deref(),
-            approvals: settled.approvals,
+            approvals: settled.approvals(repo),
             checks: &checks,
             ci: CiKind::of(&repo.ci),
             grace: SignedDuration::try_from(wake.pipeline_missing.0).unwrap_or(queue::GRACE),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::book::{Book, Following, KnownFact, KnownPull, Settled, forge_url};
@@ -35,6 +36,8 @@ pub struct Look<'a> {
     pub connection: &'a Connection,
     /// The numbers.
     pub numbers: &'a Forges,
+    /// Whoever wants to know what the CI has to do.
+    pub loaded: &'a watch::Sender<Option<Load>>,
     /// When.
     pub now: Timestamp,
 }
@@ -46,8 +49,8 @@ pub struct Took {
     pub forge: Option<Failure>,
     /// Why the CI did not tell.
     pub ci: Option<Failure>,
-    /// What the CI has to do.
-    pub load: Option<Load>,
+    /// Why something of a pull is not told, though the forge tells the rest.
+    pub detail: Option<Failure>,
 }
 
 /// A detail of a pull.
@@ -79,9 +82,6 @@ impl Look<'_> {
                 None
             }
         };
-        // What is not told whole would look like less than it is.
-        let told = pipelines.as_ref().filter(|_| took.ci.is_none());
-        took.load = told.zip(self.connection.ci.as_ref()).map(|(all, ci)| ci.load(all, self.now));
         let (issues, pulls) = match (issues, pulls) {
             (Ok(issues), Ok(pulls)) => (issues, pulls),
             (Err(failure), _) | (_, Err(failure)) => {
@@ -101,7 +101,7 @@ impl Look<'_> {
                 Err(failure) => took.ci = took.ci.or(Some(failure)),
             }
         }
-        self.details(book, pipelines.as_deref()).await;
+        took.detail = self.details(book, pipelines.as_deref()).await;
         self.facts(book).await;
         took
     }
@@ -152,7 +152,14 @@ impl Look<'_> {
             }
         };
         match tokio::time::timeout(bound, asking).await {
-            Ok(pipelines) => pipelines.map(Some),
+            Ok(listed) => {
+                let listed = listed?;
+                // What is not told whole would look like less than it is.
+                if listed.untold.is_none() {
+                    self.loaded.send_replace(Some(ci.load(&listed.all, self.now)));
+                }
+                Ok(Some(listed))
+            }
             Err(_) => {
                 let millis = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX);
                 let at = self.connection.hosts.last().map_or("its CI", |host| host.shown()).to_owned();
@@ -227,9 +234,9 @@ impl Look<'_> {
         }
     }
 
-    /// The details of pulls that are not known, all at once.
-    async fn details(&self, book: &mut Book, listed: Option<&[forge::Pipeline]>) {
-        let Some(settled) = &book.settled else { return };
+    /// The details of pulls that are not known, all at once; gives why one of them still is not.
+    async fn details(&self, book: &mut Book, listed: Option<&[forge::Pipeline]>) -> Option<Failure> {
+        let settled = book.settled.as_ref()?;
         let (forge, slug) = (&self.connection.forge, &self.repo.slug);
         let mut asked: JoinSet<(usize, Detail)> = JoinSet::new();
         for (index, known) in book.pulls.iter().enumerate() {
@@ -251,6 +258,13 @@ impl Look<'_> {
                 asked.spawn(async move { (index, Detail::Pipeline(ci.pipeline(number).await)) });
             }
         }
+        let mut failed: Option<Failure> = None;
+        // What has only to wait for its turn is no news beside what does not answer.
+        let mut fails = |failure: Failure| {
+            if failed.as_ref().is_none_or(|known| matches!(known.why, Why::Busy { .. })) {
+                failed = Some(failure);
+            }
+        };
         while let Some(done) = asked.join_next().await {
             let Ok((index, detail)) = done else { continue };
             let Some(known) = book.pulls.get_mut(index) else { continue };
@@ -271,20 +285,23 @@ impl Look<'_> {
                 // It is asked again at the next look; until then it is not known.
                 Detail::Reviews(Err(failure)) | Detail::Statuses(Err(failure)) => {
                     known.pull.untold = Some(failure.why.to_string());
+                    fails(failure);
                 }
-                Detail::Pipeline(Err(_)) => {}
+                Detail::Pipeline(Err(failure)) => fails(failure),
             }
         }
+        failed
     }
 
     /// Whether the statuses of a pull's head are to be asked for: those that are final are not.
     fn statuses_wanted(&self, settled: &Settled, known: &KnownPull) -> bool {
         let decide = CiKind::of(&self.repo.ci) == CiKind::Statuses;
-        if settled.checks.is_empty() && !decide {
+        let checks = settled.checks(self.repo);
+        if checks.is_empty() && !decide {
             return false;
         }
         let Some(statuses) = &known.pull.statuses else { return true };
-        let missing = settled.checks.iter().any(|check| !queue::is_reported(check, statuses));
+        let missing = checks.iter().any(|check| !queue::is_reported(check, statuses));
         let open = missing || statuses.is_empty() || statuses.iter().any(|status| status.state == StatusState::Pending);
         // What is red may have been run again.
         let green = !open && statuses.iter().all(|status| status.state == StatusState::Success);

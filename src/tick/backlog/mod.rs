@@ -50,8 +50,6 @@ pub struct Looked {
     pub asked: bool,
     /// What is worth telling.
     pub events: Vec<Event>,
-    /// What its CI has to do; none where that is not known.
-    pub load: Option<Load>,
     /// The way to its servers; none without its tokens.
     pub connection: Option<Connection>,
 }
@@ -59,6 +57,8 @@ pub struct Looked {
 /// The looks that are under way.
 pub struct Backlog {
     looks: BTreeMap<String, watch::Receiver<Option<Looked>>>,
+    /// What each CI has to do, as soon as it has told: pressure waits for no forge.
+    loads: BTreeMap<String, watch::Receiver<Option<Load>>>,
     // Ends with us.
     _tasks: JoinSet<()>,
 }
@@ -84,26 +84,36 @@ impl Repos {
         for (repo, book) in &books {
             book.leaves_alone(repo, &servers, now);
         }
-        let (mut looks, mut tasks) = (BTreeMap::new(), JoinSet::new());
+        let (mut looks, mut loads, mut tasks) = (BTreeMap::new(), BTreeMap::new(), JoinSet::new());
         for (repo, book) in books {
             let (send, receive) = watch::channel(None);
             looks.insert(repo.name.clone(), receive);
+            let (loaded, load) = watch::channel(None);
+            loads.insert(repo.name.clone(), load);
             let (servers, own) = (Arc::clone(&servers), self.clone());
             tasks.spawn(async move {
-                let looked = own.one(&repo, book, &servers, due, now).await;
+                let looked = own.one(&repo, book, &servers, due, now, &loaded).await;
                 let _ = send.send(Some(looked));
             });
         }
-        Backlog { looks, _tasks: tasks }
+        Backlog { looks, loads, _tasks: tasks }
     }
 
-    async fn one(&self, repo: &Repo, mut book: Book, servers: &Arc<Servers>, due: Due, now: Timestamp) -> Looked {
+    async fn one(
+        &self,
+        repo: &Repo,
+        mut book: Book,
+        servers: &Arc<Servers>,
+        due: Due,
+        now: Timestamp,
+        loaded: &watch::Sender<Option<Load>>,
+    ) -> Looked {
         let rest = Span(self.wake.min.0.saturating_sub(self.wake.early.0));
         if due == Due::Rested && book.asked.is_some_and(|asked| !is_over(asked, rest, now)) {
-            return Looked { book, asked: false, events: Vec::new(), load: None, connection: None };
+            return Looked { book, asked: false, events: Vec::new(), connection: None };
         }
         book.asked = Some(now);
-        let (mut connection, mut ci, mut load) = (None, None, None);
+        let (mut connection, mut ci, mut detail) = (None, None, None);
         let asking = async {
             let (servers, of, access) = (Arc::clone(servers), repo.clone(), self.access.clone());
             // A token's program may take its time.
@@ -112,9 +122,9 @@ impl Repos {
                 Ok(Err(error)) => return Some(Silent::by_error(&error, now)),
                 Err(_) => return Some(Silent::late(self.numbers.look, now)),
             };
-            let look = Look { repo, connection: connected, numbers: &self.numbers, now };
+            let look = Look { repo, connection: connected, numbers: &self.numbers, loaded, now };
             let took = look.take(&mut book).await;
-            (ci, load) = (took.ci, took.load);
+            (ci, detail) = (took.ci, took.detail);
             took.forge.map(|failure| Silent::by(&failure, now))
         };
         let asked = tokio::time::timeout(self.numbers.look.0, asking).await;
@@ -133,10 +143,18 @@ impl Repos {
             book.ci_rests = hosts.get(1).and_then(|host| host.rests_until());
         }
         let mut events = book.heard(&repo.name, forge, &self.numbers, now);
+        if book.seen == Some(now) {
+            let untold = match asked_all {
+                // Of one detail it is never certain that it stays away: it has to last.
+                true => detail.map(|failure| Silent { disabled: false, ..Silent::by(&failure, now) }),
+                false => Some(Silent::late(self.numbers.look, now)),
+            };
+            events.extend(book.heard_all(&repo.name, untold, &self.numbers, now));
+        }
         if told {
             events.extend(book.heard_ci(&repo.name, ci.map(|ci| Silent::by(&ci, now)), &self.numbers, now));
         }
-        Looked { book, asked: true, events, load, connection }
+        Looked { book, asked: true, events, connection }
     }
 }
 
@@ -167,6 +185,9 @@ impl Backlog {
 
 impl CiLoads for Backlog {
     fn load<'a>(&'a self, repo: &'a str) -> Loading<'a> {
-        Box::pin(async { self.looked(repo).await?.load })
+        Box::pin(async {
+            let mut load = self.loads.get(repo)?.clone();
+            *load.wait_for(Option::is_some).await.ok()?
+        })
     }
 }
