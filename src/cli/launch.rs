@@ -32,8 +32,8 @@ With --issue the issue is claimed on its forge first, if the repo has a token: a
 labelled as being worked on, read back and compared. One that somebody else has is refused (1).
 
 Refused while the agent is held, by a person or by pressure (6), where its practices cannot be read whole (3), while its
-issue is worked on or its account's budget is spent (1), and on a host whose crontab still starts the agent: see
-`factory takeover`. Refused too where there is no room (1): what the agent `needs` must fit beside
+issue is worked on or its account's budget is spent (1), and on a host whose crontab still starts the agent, or cannot be
+read: see `factory takeover`. Refused too where there is no room (1): what the agent `needs` must fit beside
 what was promised to all that runs there, below `factory_slots`, and above what stays free.
 
 Ends with 0 when it runs, with 4 when the host was not reached or nobody can tell yet.")]

@@ -21,7 +21,7 @@ use crate::forge::claim::{Before, Claimant};
 use crate::inventory::settings::Account;
 use crate::ledger::{Change, Document, Ledger, random_id};
 use crate::policy::claim::{self, Claim};
-use crate::policy::takeover;
+use crate::policy::takeover::{self, Starts};
 use crate::remote::halt::Kind;
 use crate::remote::sample::{Run, Sample};
 
@@ -199,13 +199,23 @@ impl Order<'_> {
         if let Some(why) = left(document, host) {
             return Err(Error::failed(format!("{host}: {why}")));
         }
-        if let Some(lines @ 1..) = takeover::started(&sample, &wanted.agent) {
-            let lines = if lines == 1 { "a line".to_owned() } else { format!("{lines} lines") };
-            return Err(Error::failed(format!(
-                "the crontab of {host} still starts agent `{}`, by {lines}",
-                wanted.agent
-            ))
-            .help(format!("`factory takeover {host}` shows and disables what starts it, reversibly")));
+        match takeover::starts(&sample, self.model.taken(), &wanted.agent) {
+            Starts::No => {}
+            Starts::By(lines) => {
+                let lines = if lines == 1 { "a line".to_owned() } else { format!("{lines} lines") };
+                return Err(Error::failed(format!(
+                    "the crontab of {host} still starts agent `{}`, by {lines}",
+                    wanted.agent
+                ))
+                .help(format!("`factory takeover {host}` shows and disables what starts it, reversibly")));
+            }
+            Starts::Unread => {
+                return Err(Error::failed(format!(
+                    "the crontab of {host} cannot be read, and may start agent `{}` too",
+                    wanted.agent
+                ))
+                .help(format!("`factory cron show {host}` tells why")));
+            }
         }
         if let Some(why) = replaced(document, &sample) {
             return Err(Error::failed(why).help("nothing is launched there until somebody says what became of it"));
