@@ -196,9 +196,6 @@ impl Order<'_> {
         if let Some(why) = barred(document, &self.names(), &ids, host, &sample) {
             return Err(Error::failed(format!("{host}: {why}")));
         }
-        if let Some(why) = left(document, host) {
-            return Err(Error::failed(format!("{host}: {why}")));
-        }
         match takeover::starts(&sample, self.model.taken(), &wanted.agent) {
             Starts::No => {}
             Starts::By(lines) => {
@@ -229,6 +226,9 @@ impl Order<'_> {
         if document.lease.holder != self.me {
             return Err(Error::new(Exit::Locked, format!("`{}` leads now", document.lease.holder))
                 .help("run it on the machine that leads"));
+        }
+        if let Some(why) = left(document, &claim.host) {
+            return Err(Error::failed(format!("{}: {why}", claim.host)));
         }
         if let Some(hold) = held(document, &self.model, &claim.host, &claim.agent, &claim.repo) {
             let why = hold.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();

@@ -669,3 +669,26 @@ fn beside_a_crontab_that_cannot_be_read_nothing_is_launched() {
     until("what waited", || works.began().iter().any(|line| line.starts_with(&made.token)).then_some(()));
     run(&launch).code(0);
 }
+
+#[test]
+fn a_host_that_is_left_while_its_launch_is_under_way_begins_nothing() {
+    let works = Works::new();
+    works.run(&["run", "-l", "one"]).code(0);
+    // A launch reads its secrets when it has read the ledger, and before it claims.
+    let (asked, go) = (works.0.path("asked"), works.0.path("go"));
+    let script = format!(": >{}; until [ -e {} ]; do sleep 0.01; done; echo kept", asked.display(), go.display());
+    let repos = std::fs::read_to_string(works.0.path("inventory/repos.yml")).unwrap();
+    let slow = format!("KEPT: {{command: [sh, -c, '{script}']}}");
+    works.0.write("repos.yml", &repos.replace("KEPT: {file: kept}", &slow));
+    works.run(&["inventory", "allow", "inventory"]).code(0);
+    let mut command =
+        works.0.command(&["launch", "--host", "one", "--repo", "harb", "--agent", "dev", "--issue", "12", "--", "quick"]);
+    let launch = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    until("its secrets are asked for", || asked.exists().then_some(()));
+    assert!(works.document().claims.is_empty());
+    works.run(&["leave", "-l", "one", "--yes"]).code(0);
+    std::fs::write(&go, "").unwrap();
+    let ended = Ended::from(launch.wait_with_output().unwrap(), &works.0.path("")).code(1);
+    assert!(ended.stderr.contains("one: it was left by"), "{}", ended.stderr);
+    assert!(works.began().is_empty() && works.document().claims.is_empty());
+}
