@@ -20,7 +20,8 @@ use crate::forge::Failure;
 use crate::forge::claim::{Before, Claimant};
 use crate::inventory::settings::Account;
 use crate::ledger::{Change, Document, Ledger, random_id};
-use crate::policy::claim::{self, Claim};
+use crate::policy::claim::{self, Claim, Ending};
+use crate::policy::hold::Hold;
 use crate::policy::takeover::{self, Starts};
 use crate::remote::halt::Kind;
 use crate::remote::sample::{Run, Sample};
@@ -68,6 +69,8 @@ pub struct Launched {
     pub noted: Option<Error>,
     /// Why its issue still looks worked on, if it does although nothing runs.
     pub claimed: Option<Failure>,
+    /// What holds it, where it was cancelled before it began.
+    pub hold: Option<Hold>,
 }
 
 impl Wanted {
@@ -156,11 +159,20 @@ impl Order<'_> {
         self.fleet.release(&place.reach);
         // The issue first: once the task is free, it may be another run's.
         let claimed = match (before, &driven) {
-            (Some((claimant, before)), Driven::Held(_) | Driven::Never(_)) => claimant.unclaim(&before).await.err(),
+            (Some((claimant, before)), Driven::Held(_) | Driven::Never(_) | Driven::Over(Ending::Cancelled)) => {
+                claimant.unclaim(&before).await.err()
+            }
             _ => None,
         };
         let noted = note(&ledger, &task, &claim.token, &driven).await.err();
-        Ok(Launched { task, claim, driven, noted, claimed })
+        let hold = match driven {
+            Driven::Over(Ending::Cancelled) => {
+                let now = ledger.read().await.ok().flatten();
+                now.and_then(|(_, now)| held(&now, &self.model, &claim.host, &claim.agent, &claim.repo))
+            }
+            _ => None,
+        };
+        Ok(Launched { task, claim, driven, noted, claimed, hold })
     }
 
     /// Claims the issue on its forge, and notes that in the ledger: until then nobody else may begin the run.
