@@ -207,7 +207,9 @@ async fn take(
     };
     let run_of = run.as_ref().and_then(Option::as_ref);
     let withheld = fetched.bytes() > 0 && run_of.is_some_and(|run| !mask.covers(run.repo.as_deref()));
-    let pieces = source.book.take(fetched, &wish.logs.files, &runs, mask, Timestamp::now());
+    // Of one run the last look is the one that finds it ended, whatever it left behind.
+    let over = if wish.only.is_some() { has_ended } else { is_over };
+    let pieces = source.book.take_until(over, fetched, &wish.logs.files, &runs, mask, Timestamp::now());
     let moved = pieces.iter().any(|piece| !piece.bytes.is_empty());
     if moved {
         let _ = tell.send(Heard::New(name.clone(), pieces));

@@ -292,7 +292,10 @@ fn a_takeover_whose_result_cannot_be_seen_is_no_success() {
     run(&["leave", "-l", "this", "--yes"]).code(0);
     std::fs::write(&calls, "").unwrap();
     let told = run(&["takeover", "this", "--yes"]).code(1).stderr;
-    assert!(told.contains("this: whether its crontab still starts them is not known: crontab -l: You may not"), "{told}");
+    assert!(
+        told.contains("this: whether its crontab still starts them is not known: crontab -l: You may not"),
+        "{told}"
+    );
     run(&["leave", "-l", "this", "--yes"]);
     std::fs::remove_file(&calls).unwrap();
     run(&["leave", "-l", "this", "--yes"]);

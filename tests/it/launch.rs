@@ -647,7 +647,8 @@ fn beside_a_crontab_that_cannot_be_read_nothing_is_launched() {
     let text = format!("#!/bin/sh\ncat {} 2>/dev/null || {{ echo You may not >&2; exit 1; }}\n", table.display());
     program_file(&works.0.path("bin/crontab"), &text);
     let path = format!("{}:{}", works.0.path("bin").display(), std::env::var("PATH").unwrap());
-    let run = |args: &[&str]| Ended::from(works.0.command(args).env("PATH", &path).output().unwrap(), &works.0.path(""));
+    let run =
+        |args: &[&str]| Ended::from(works.0.command(args).env("PATH", &path).output().unwrap(), &works.0.path(""));
     let launch = ["launch", "--host", "one", "--repo", "harb", "--agent", "dev", "--issue", "12", "--", "quick"];
     let refused = run(&launch).code(1).stderr;
     assert!(refused.contains("the crontab of one cannot be read"), "{refused}");
@@ -681,8 +682,9 @@ fn a_host_that_is_left_while_its_launch_is_under_way_begins_nothing() {
     let slow = format!("KEPT: {{command: [sh, -c, '{script}']}}");
     works.0.write("repos.yml", &repos.replace("KEPT: {file: kept}", &slow));
     works.run(&["inventory", "allow", "inventory"]).code(0);
-    let mut command =
-        works.0.command(&["launch", "--host", "one", "--repo", "harb", "--agent", "dev", "--issue", "12", "--", "quick"]);
+    let mut command = works
+        .0
+        .command(&["launch", "--host", "one", "--repo", "harb", "--agent", "dev", "--issue", "12", "--", "quick"]);
     let launch = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     until("its secrets are asked for", || asked.exists().then_some(()));
     assert!(works.document().claims.is_empty());

@@ -238,6 +238,34 @@ fn following_one_run_ends_with_it_and_gives_what_it_wrote() {
 }
 
 #[test]
+fn the_last_byte_of_a_run_that_left_something_behind_is_shown() {
+    let place = place();
+    place.write("repos.yml", "repos: {harb: {slug: a/b, token: {file: token}}}\n");
+    place.write("token", "hunter2-s3cret\n");
+    std::fs::set_permissions(place.path("inventory/token"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .unwrap();
+    ended(&place, TOKEN, b"hunter2-s3cret push h", b"oh");
+    write(file(&place, TOKEN, "tree.lock"), "");
+    let mut lock = Command::new("flock");
+    lock.arg(file(&place, TOKEN, "tree.lock")).args(["sh", "-c", "echo held; read x"]);
+    let mut left = lock.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(left.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let state = run(&place, &["probe", "-o", "json"]).code(0).json()["samples"][0]["runs"][0]["state"].clone();
+    assert_eq!(state, "DONE 0 LEFTOVER");
+    for args in [&["logs", "-f", TOKEN][..], &["logs", TOKEN]] {
+        let told = run(&place, args).code(0);
+        assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("************** push h", "oh"), "{args:?}");
+    }
+    // What is kept waits for what may come, and is not fetched twice.
+    run(&place, &["run", "-q"]).code(0);
+    drop(left.stdin.take());
+    left.wait().unwrap();
+    run(&place, &["run", "-q"]).code(0);
+    assert_eq!(run(&place, &["logs", "--offline", TOKEN]).code(0).stdout, "************** push h");
+}
+
+#[test]
 fn following_all_shows_what_comes_until_it_is_interrupted_or_nobody_reads() {
     let place = place();
     let _running = Running::new(&place, TOKEN);

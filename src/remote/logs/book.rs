@@ -128,6 +128,20 @@ impl Book {
         mask: &Mask,
         now: Timestamp,
     ) -> Vec<Piece> {
+        self.take_until(is_over, fetched, files, runs, mask, now)
+    }
+
+    /// The same for who looks no more at a run for which `over` holds: what is held back of it since it may begin a secret
+    /// comes too.
+    pub fn take_until(
+        &mut self,
+        over: fn(&Run) -> bool,
+        fetched: Fetched,
+        files: &[External],
+        runs: &[Run],
+        mask: &Mask,
+        now: Timestamp,
+    ) -> Vec<Piece> {
         let mut pieces = Vec::new();
         if fetched.terminal {
             return pieces;
@@ -135,7 +149,7 @@ impl Book {
         let mut whole: BTreeMap<String, bool> = BTreeMap::new();
         for part in fetched.runs {
             let run = runs.iter().find(|run| run.token == part.token);
-            let over = run.is_some_and(is_over);
+            let over = run.is_some_and(over);
             let token = part.token.clone();
             let complete = self.take_run(part, run, &fetched.of, over, mask, &mut pieces);
             let known = whole.entry(token).or_insert(over);
