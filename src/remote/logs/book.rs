@@ -252,6 +252,40 @@ impl Book {
         Some(())
     }
 
+    /// The streams of runs for which `over` holds that a host does not have any more: it told nothing of them, only of those
+    /// in `told`. Each is given once, as far as it has been fetched; of runs that nobody has begun to fetch none on the `first`
+    /// look.
+    pub fn gone(
+        &mut self,
+        over: fn(&Run) -> bool,
+        runs: &[Run],
+        told: &BTreeSet<(String, Stream)>,
+        first: bool,
+    ) -> Vec<Cursor> {
+        let mut gone = Vec::new();
+        // What never began has no logs.
+        for run in runs.iter().filter(|run| over(run) && !run.state.starts_with("CANCELLED")) {
+            let key = |stream: Stream| (run.token.clone(), stream.word().to_owned());
+            let begun = [Stream::Out, Stream::Err].into_iter().any(|stream| self.logs.contains_key(&key(stream)));
+            for stream in [Stream::Out, Stream::Err] {
+                if told.contains(&(run.token.clone(), stream)) {
+                    continue;
+                }
+                let generations = self.logs.entry(key(stream)).or_default();
+                if generations.is_empty() {
+                    let (token, stream) = key(stream);
+                    let (agent, repo) = (run.agent.clone(), run.repo.clone());
+                    generations.push(Cursor { token, stream, agent, repo, ..Cursor::default() });
+                }
+                for cursor in generations.iter_mut().filter(|cursor| !cursor.done) {
+                    cursor.done = true;
+                    gone.extend((begun || !first).then(|| cursor.clone()));
+                }
+            }
+        }
+        gone
+    }
+
     /// Strikes out the runs that a host does not have any more, and says which.
     pub fn strike(&mut self, runs: &[Run]) -> Vec<String> {
         let there: BTreeSet<&str> = runs.iter().map(|run| run.token.as_str()).collect();
