@@ -449,6 +449,37 @@ fn secrets_are_neither_kept_nor_shown() {
 }
 
 #[test]
+fn no_part_of_a_secret_is_shown_of_a_long_last_line_nor_of_a_command_line() {
+    const SECRET: &str = "hunter2-s3cret-of-many-characters";
+    let place = place();
+    place.write("factory.yml", &calm("agents: {old: {class: dev, start: cron, match: no-such-poll.sh}}\n"));
+    place.write("repos.yml", "repos: {harb: {slug: a/b, token: {file: token}}}\n");
+    place.write("token", &format!("{SECRET}\n"));
+    std::fs::set_permissions(place.path("inventory/token"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .unwrap();
+    // Across the two places where a line is cut: 1000 bytes before its end, and its character 200.
+    for (name, begin, behind) in [("far", 0, 980), ("near", 190, 300), ("both", 0, 1000 - 8), ("short", 190, 20)] {
+        let line = format!("{}{SECRET}{}\n", "x".repeat(begin), "y".repeat(behind - 1));
+        ended(&place, &format!("20260312-{name}"), format!("before\n{line}").as_bytes(), b"");
+    }
+    let command = format!("echo up; read x; : no-such-poll.sh {} {SECRET}", "z".repeat(140));
+    let mut agent = Command::new("setsid");
+    agent.args(["sh", "-c", &command]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut agent = agent.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(agent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    for args in [&["ps", "--all"][..], &["ps", "--all", "-o", "json"]] {
+        let shown = run(&place, args).code(0).stdout;
+        assert!(shown.contains("****") && shown.contains("yyy") && shown.contains("zzz"), "{shown}");
+        let parts = || (0..=SECRET.len() - 4).map(|at| &SECRET[at..at + 4]);
+        let part = parts().find(|part| shown.contains(part));
+        assert_eq!(part, None, "{shown}");
+    }
+    drop(agent.stdin.take());
+    agent.wait().unwrap();
+}
+
+#[test]
 fn what_could_hold_a_secret_that_cannot_be_read_stays_where_it_is() {
     const QUAY: &str = "20260312-quay-1";
     let place = place();
