@@ -8,6 +8,7 @@ use crate::forge::claim::Claimant;
 use crate::forge::{Limits as ForgeLimits, Servers};
 use crate::inventory::Inventory;
 use crate::inventory::agents::Work;
+use crate::policy::claim::Ending;
 use crate::render::runs;
 use crate::tick::capacity::Capacity;
 use crate::tick::drive::Driven;
@@ -32,11 +33,12 @@ With --issue the issue is claimed on its forge first, if the repo has a token: a
 labelled as being worked on, read back and compared. One that somebody else has is refused (1).
 
 Refused while the agent is held, by a person or by pressure (6), where its practices cannot be read whole (3), while its
-issue is worked on or its account's budget is spent (1), and on a host whose crontab still starts the agent: see
-`factory takeover`. Refused too where there is no room (1): what the agent `needs` must fit beside
+issue is worked on or its account's budget is spent (1), and on a host whose crontab still starts the agent, or cannot be
+read: see `factory takeover`. Refused too where there is no room (1): what the agent `needs` must fit beside
 what was promised to all that runs there, below `factory_slots`, and above what stays free.
 
-Ends with 0 when it runs, with 4 when the host was not reached or nobody can tell yet.")]
+Ends with 0 when it runs or has done its work already, with 6 or 1 when it was held or cancelled before it began, or is
+over by an accident, with 4 when the host was not reached or nobody can tell yet.")]
 pub(super) struct Args {
     /// The host: a name or a pattern that leaves one
     #[arg(long, value_name = "HOST")]
@@ -98,7 +100,9 @@ async fn here(wanted: &Wanted, me: &str, context: &Context, inventory: &Inventor
     }
     runs::show_launched(&launched, &context.ui);
     Ok(match &launched.driven {
-        Driven::Runs | Driven::Over(_) => Exit::Ok,
+        Driven::Runs | Driven::Over(Ending::Done(_)) => Exit::Ok,
+        Driven::Over(Ending::Cancelled) if launched.hold.is_some() => Exit::Held,
+        Driven::Over(_) => Exit::Failed,
         Driven::Held(_) => Exit::Held,
         Driven::Open(stopped) => Exit::worst([stopped.exit(), Exit::Unreachable]),
         Driven::Never(stopped) => stopped.exit(),

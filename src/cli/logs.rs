@@ -17,6 +17,7 @@ use crate::journal::{Chunk, Journal, Which};
 use crate::remote::logs::{Book, Cursor, Mask, Veil, Veiled};
 use crate::render::Ui;
 use crate::render::logs::{Logs as Shown, Part};
+use crate::render::table::count;
 use crate::ssh::each;
 use crate::tick::follow::{Heard, Masks, Source, Wish, follow};
 use crate::tick::logs::Logs;
@@ -35,7 +36,8 @@ Examples:
   factory logs --since 1h --agent dev         what came in within the last hour
   factory logs --offline -o jsonl             what is kept here, asking no host
 
-Ends with 1 when no host has the run, with 4 when a host was not reached.")]
+Ends with 1 when no host has the run, or a part of what it wrote is neither there nor here any more, with 4 when a host was
+not reached.")]
 pub(super) struct Args {
     /// One run, by its token; without it all runs, and the log files of agents
     #[arg(value_name = "TOKEN")]
@@ -238,10 +240,11 @@ impl Showing<'_> {
         };
         let fleet = context.fleet(&inventory.settings).await?;
         let (send, mut receive) = unbounded_channel();
-        let (shared, masks) = (fleet.clone(), Masks::default());
+        let (shared, masks, secrets) = (fleet.clone(), Masks::default(), wish.logs.secrets.clone());
         if let Some(mask) = self.mask.take() {
             let _ = masks.set(mask);
         }
+        let known = masks.clone();
         // Who follows needs all hosts at once.
         let forks = if self.args.follow { count } else { self.args.forks.into() };
         let tasks = each(sources, forks, move |source: Source| {
@@ -252,7 +255,7 @@ impl Showing<'_> {
                 fleet.release(&reach);
             }
         });
-        let (mut errors, mut found) = (Vec::new(), false);
+        let (mut errors, mut found, mut missing) = (Vec::new(), false, false);
         while let Some(heard) = receive.recv().await {
             match heard {
                 Heard::New(host, pieces) => {
@@ -261,6 +264,21 @@ impl Showing<'_> {
                         let (log, offset, bytes) = (&piece.cursor, piece.offset, piece.bytes.as_slice());
                         if self.show(Part { host: &host, log, offset, at: now, bytes }).is_break() {
                             return Ok(Exit::Ok);
+                        }
+                    }
+                }
+                Heard::Gone(host, gone) => {
+                    let ui = self.ui;
+                    let read = || async {
+                        let (mask, problems) = secrets.mask().await;
+                        problems.iter().for_each(|unread| ui.warn(&unread.to_string()));
+                        mask
+                    };
+                    let mask = known.get_or_init(read).await;
+                    for log in &gone {
+                        match self.read_on(state, &host, log, mask)? {
+                            ControlFlow::Break(()) => return Ok(Exit::Ok),
+                            ControlFlow::Continue(whole) => missing |= !whole,
                         }
                     }
                 }
@@ -279,13 +297,68 @@ impl Showing<'_> {
         drop(tasks);
         fleet.close().await;
         if found {
-            return Ok(Exit::Ok);
+            return Ok(if missing { Exit::Failed } else { Exit::Ok });
         }
         errors.iter().for_each(|error| self.ui.error(error));
         if errors.is_empty() && self.args.token.is_some() && !self.any {
             return Err(self.unknown("no host has it"));
         }
         Ok(Exit::worst(errors.iter().map(|error| error.exit()).chain([Exit::Ok])))
+    }
+
+    /// Shows what is kept here of a log beyond `log`, which its host does not have any more. Says whether that is all, or
+    /// breaks when nobody reads any more.
+    fn read_on(&mut self, state: &Path, host: &str, log: &Cursor, mask: &Mask) -> Result<ControlFlow<(), bool>> {
+        let other = match self.args.stream {
+            Streams::Out => "err",
+            Streams::Err => "out",
+            Streams::Both => "",
+        };
+        if log.stream == other {
+            return Ok(ControlFlow::Continue(true));
+        }
+        let (mut next, mut last, mut hole, mut whole, mut closed) =
+            (log.next, Timestamp::UNIX_EPOCH, false, false, false);
+        let mut veil = Veil::new(mask);
+        if let Some(journal) = Journal::open_to_read(state)? {
+            let (token, hosts) = (Some(log.token.clone()), Some(vec![host.to_owned()]));
+            let each = |chunk: Chunk| {
+                let Chunk { host, log: kept, offset, at, bytes } = chunk;
+                let skip = usize::try_from(next.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let new = bytes.get(skip..).unwrap_or_default();
+                if kept.stream != log.stream {
+                    return ControlFlow::Continue(());
+                }
+                whole |= kept.done;
+                if new.is_empty() {
+                    return ControlFlow::Continue(());
+                }
+                let offset = offset.max(next);
+                hole |= offset > next;
+                (next, last) = (offset + new.len() as u64, at);
+                let parts = veil.take(&host, kept, offset, new.to_vec());
+                closed = parts.iter().any(|part| self.show_veiled(&host, part, at).is_break());
+                if closed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
+            let books = journal.logs(&Which { token, hosts, ..Which::default() }, each)?;
+            let done = |kept: &Cursor| kept.token == log.token && kept.stream == log.stream && kept.done;
+            whole |= books.get(host).is_some_and(|book| book.cursors().any(done));
+        }
+        for (host, part) in veil.finish() {
+            closed |= self.show_veiled(&host, &part, last).is_break();
+        }
+        if closed {
+            return Ok(ControlFlow::Break(()));
+        }
+        self.shown.tell_missing(self.ui);
+        if !whole {
+            let bytes = count(usize::try_from(next).unwrap_or(usize::MAX), "byte");
+            self.ui.warn(&format!(
+                "{host} has no log `{}` of run {} any more, and what came behind the first {bytes} is not kept here",
+                log.stream, log.token
+            ));
+        }
+        Ok(ControlFlow::Continue(whole && !hole))
     }
 
     fn unknown(&self, why: &str) -> Error {

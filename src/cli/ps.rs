@@ -50,7 +50,7 @@ States:
 
 A TOKEN `pid:PID:START` is an agent that factory did not start: a process whose command line holds the agent's
 `match`, without a terminal, and outside of every run. LAST is its command line then, behind a `$`; else it is the
-last line that the run printed. RSS and CPU are those of its whole tree: its session, what it started, and what that
+last line that the run printed. Secrets of the inventory are shown as `*` in both. RSS and CPU are those of its whole tree: its session, what it started, and what that
 started. AGE is the time since it began. What is not known is a `-`.
 
 Ends with 4 when it is not known of a host what runs there.";
@@ -97,10 +97,12 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
     Ok(if shown.unknown.is_empty() { Exit::Ok } else { Exit::Unreachable })
 }
 
-/// Hides the inventory's secrets in what runs have said; they are read only where one has said something. Nothing is shown
-/// of what could hold one that cannot be read.
+/// Hides the inventory's secrets in what runs have said, and in the command lines of what factory did not start; they are
+/// read only where there is something of that. Nothing is shown of what could hold one that cannot be read.
 async fn hide_secrets(samples: &mut [Sample], inventory: &Inventory, context: &Context) {
-    let said = |sample: &Sample| sample.runs.iter().flatten().any(|run| run.last.is_some());
+    let said = |sample: &Sample| {
+        sample.runs.iter().flatten().any(|run| run.last.is_some()) || sample.matched.iter().flatten().next().is_some()
+    };
     if !samples.iter().any(said) {
         return;
     }
@@ -114,11 +116,12 @@ async fn hide_secrets(samples: &mut [Sample], inventory: &Inventory, context: &C
         });
     }
     for run in samples.iter_mut().flat_map(|sample| sample.runs.iter_mut().flatten()) {
-        run.last = run.last.take().filter(|_| mask.covers(run.repo.as_deref())).map(|last| {
-            let mut bytes = last.into_bytes();
-            mask.hide(&mut bytes, false);
-            String::from_utf8_lossy(&bytes).into_owned()
-        });
+        let said = run.said.take().filter(|_| mask.covers(run.repo.as_deref()));
+        run.last = said.map(|said| said.shown(&mask));
+    }
+    for one in samples.iter_mut().flat_map(|sample| sample.matched.iter_mut().flatten()) {
+        // Nobody knows for which repo it works.
+        one.command = if mask.covers(None) { one.shown(&mask) } else { String::new() };
     }
 }
 

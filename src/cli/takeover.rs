@@ -27,7 +27,8 @@ the text of its `halt: {cron: TEXT}` or of its `match`; each gets `#factory:take
 the crontab changes. What runs goes on. A host that was left with `factory leave` is taken up again, and its holds come
 back with the next `factory run`.
 
-Ends with 0 when no crontab starts such an agent any more, with 4 when a host was not reached, with 1 when one refused.")]
+Ends with 0 when no crontab starts such an agent any more, with 4 when a host was not reached, with 1 when one refused,
+or does not show afterwards what its crontab starts.")]
 pub(super) struct Args {
     /// Which hosts: a pattern
     #[arg(value_name = "PATTERN")]
@@ -110,7 +111,19 @@ pub(super) async fn run(args: &Args, context: &Context) -> Result<Exit> {
         let places = order.places_of(&fine.collect::<Vec<_>>());
         let agents: Vec<&str> = order.model.taken().iter().map(|mark| Key::of(&mark.key).agent).collect();
         for (name, looked) in order.crontabs(places).await {
-            let Ok(seen) = looked else { continue };
+            let seen = match looked.map(|seen| (seen.refused.clone(), seen)) {
+                Ok((None, seen)) => seen,
+                Ok((Some(why), _)) => {
+                    context.ui.warn(&format!("{name}: whether its crontab still starts them is not known: {why}"));
+                    exits.push(Exit::Failed);
+                    continue;
+                }
+                Err(stopped) => {
+                    context.ui.warn(&format!("{name}: whether its crontab still starts them is not known: {stopped}"));
+                    exits.push(stopped.exit());
+                    continue;
+                }
+            };
             let lines = agents.iter().flat_map(|agent| still_started(&seen.tables, order.model.taken(), agent));
             let mut lines: Vec<String> = lines.collect();
             lines.dedup();

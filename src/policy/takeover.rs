@@ -42,6 +42,28 @@ pub fn still_started(tables: &[(Table, Vec<u8>)], marks: &[Mark], agent: &str) -
     lines.filter(|line| matches!(line.what, What::Live(_))).map(|line| line.text).collect()
 }
 
+/// Whether cron starts an agent that is ours to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Starts {
+    /// It does not.
+    No,
+    /// By so many lines.
+    By(u64),
+    /// Nobody knows: a crontab could not be read. Cron goes by it all the same.
+    Unread,
+}
+
+/// Whether the crontabs of a host start `agent`, which is ours to start, as a sample says. `marks` are those of [`marks`]:
+/// for each of them a sample has a number, unless a crontab could not be read.
+pub fn starts(sample: &Sample, marks: &[Mark], agent: &str) -> Starts {
+    match started(sample, agent) {
+        Some(0) => Starts::No,
+        Some(lines) => Starts::By(lines),
+        None if marks.iter().any(|mark| mark.key == key::taken(agent)) => Starts::Unread,
+        None => Starts::No,
+    }
+}
+
 /// How many crontab lines start `agent`, which is ours to start, as a sample says; none when it does not: no line of a
 /// crontab is looked for by such a text, or the crontabs could not be read.
 pub fn started(sample: &Sample, agent: &str) -> Option<u64> {

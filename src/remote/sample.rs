@@ -8,11 +8,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::form::shown;
 use super::halt::HaltFile;
+use super::logs::Mask;
 use super::probe::Report;
 
 #[cfg(test)]
 mod tests;
+
+/// Longest last line and command line, in characters.
+pub(super) const MAX_LINE: usize = 200;
 
 /// How the token of a [`Matched`] begins.
 pub const PROCESS: &str = "pid:";
@@ -277,6 +282,9 @@ pub struct Run {
     /// The last line that it wrote, at most 200 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<String>,
+    /// The same as it came; never written anywhere.
+    #[serde(skip)]
+    pub said: Option<Said>,
     /// Resident memory of its tree in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rss: Option<u64>,
@@ -289,6 +297,15 @@ pub struct Run {
     /// Bytes of its standard error so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub err: Option<u64>,
+}
+
+/// The last line that a run wrote, as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The line.
+    pub line: String,
+    /// It may have begun before.
+    pub cut: bool,
 }
 
 /// A run of an agent that factory did not start: a process whose command line holds the agent's `match`, that has no
@@ -323,6 +340,23 @@ impl Found {
     /// The halt file, for what is one.
     pub fn file(&self) -> HaltFile {
         self.path.as_ref().map_or_else(|| HaltFile::of(&self.agent, &self.repo), |path| HaltFile::Path(path.clone()))
+    }
+}
+
+impl Said {
+    /// The line as [`Run::last`] has it, without secrets: they are hidden before anything else is done to it.
+    pub fn shown(&self, mask: &Mask) -> String {
+        let line = mask.hide_part(&self.line, self.cut, false);
+        // Also what colours have taken apart.
+        let line = mask.hide_part(&shown(&line, usize::MAX), self.cut, false);
+        line.chars().take(MAX_LINE).collect()
+    }
+}
+
+impl Matched {
+    /// [`Matched::command`] without secrets.
+    pub fn shown(&self, mask: &Mask) -> String {
+        mask.hide_part(&self.command, false, self.command.chars().count() >= MAX_LINE)
     }
 }
 

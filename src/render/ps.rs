@@ -115,7 +115,7 @@ impl Row<'_> {
             }
             What::Matched(one) => {
                 let state = Field::text("running").level(0);
-                let command = format!("$ {}", one.command);
+                let command = if one.command.is_empty() { String::new() } else { format!("$ {}", one.command) };
                 (one.token(), Field::text(&one.agent), text(None), state, Some(one.rss), Some(one.cpu_ms), command)
             }
         };

@@ -9,7 +9,7 @@ use super::table::{Field, Sheet, length, plain};
 use crate::cli::global::Form;
 use crate::inventory::units::{Bytes, Span};
 use crate::journal::Event;
-use crate::policy::claim::{Claim, name};
+use crate::policy::claim::{Claim, Ending, name};
 use crate::remote::guard::Job;
 use crate::tick::claims::event;
 use crate::tick::drive::Driven;
@@ -54,7 +54,7 @@ pub fn show_launched(launched: &Launched, ui: &Ui) {
         return ui.object("launch", &value);
     }
     match driven {
-        Driven::Runs | Driven::Over(_) => {
+        Driven::Runs | Driven::Over(Ending::Done(_)) => {
             ui.print(&format!("{}\n", claim.token));
             ui.note(&words);
         }
@@ -80,7 +80,10 @@ fn sentence(launched: &Launched) -> String {
     let (run, host) = (name(task, claim), &claim.host);
     match driven {
         Driven::Runs => format!("{run} runs on {host}"),
-        Driven::Over(ending) => format!("{run} {ending} on {host}"),
+        Driven::Over(ending) => {
+            let hold = launched.hold.as_ref().map(|hold| format!(": held: {}, by {}", hold.scope, plain(&hold.by)));
+            format!("{run} {ending} on {host}{}", hold.unwrap_or_default())
+        }
         Driven::Held(by) => format!("{run} did not begin: it is held on {host} ({})", plain(by)),
         Driven::Open(stopped) => format!("nobody knows yet whether {run} has begun on {host}: {stopped}"),
         Driven::Never(stopped) => format!("{run} did not begin on {host}: {stopped}"),
@@ -90,6 +93,7 @@ fn sentence(launched: &Launched) -> String {
 fn help(claim: &Claim, driven: &Driven) -> Option<String> {
     match driven {
         Driven::Runs => Some(format!("`factory logs -f {0}` follows it, `factory stop {0}` ends it", claim.token)),
+        Driven::Over(Ending::Cancelled) => None,
         Driven::Over(_) => Some(format!("`factory logs {}` shows what it wrote", claim.token)),
         Driven::Held(_) => Some(format!("`factory resume --host {} --agent {}` lifts holds", claim.host, claim.agent)),
         Driven::Open(_) => {
@@ -101,7 +105,7 @@ fn help(claim: &Claim, driven: &Driven) -> Option<String> {
 
 /// A launch, for the journal.
 pub fn launched_event(launched: &Launched) -> Event {
-    let severity = u8::from(!matches!(launched.driven, Driven::Runs | Driven::Over(_)));
+    let severity = u8::from(!matches!(launched.driven, Driven::Runs | Driven::Over(Ending::Done(_))));
     event(&launched.claim.host, severity, format!("{}, asked for by {}", sentence(launched), plain(&launched.claim.by)))
 }
 

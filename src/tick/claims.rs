@@ -18,7 +18,7 @@ use crate::journal::Event;
 use crate::ledger::{Change, Document, Ledger};
 use crate::policy::claim::{self, Claim, Ending, Fate, fate, strays};
 use crate::policy::hold::Model;
-use crate::policy::takeover;
+use crate::policy::takeover::{self, Starts};
 use crate::remote::guard::Word;
 use crate::remote::sample::Sample;
 
@@ -340,8 +340,17 @@ impl Settling<'_> {
 
     /// Until when nothing may be launched on a host that no hold holds, for people.
     fn unfit(&self, document: &Document, claim: &Claim, looked: &Looked) -> Option<String> {
-        if let Some(1..) = takeover::started(&looked.sample, &claim.agent) {
-            return Some(format!("the crontab of {} does not start agent `{}` any more", claim.host, claim.agent));
+        match takeover::starts(&looked.sample, self.model.taken(), &claim.agent) {
+            Starts::No => {}
+            Starts::By(_) => {
+                return Some(format!("the crontab of {} does not start agent `{}` any more", claim.host, claim.agent));
+            }
+            Starts::Unread => {
+                return Some(format!(
+                    "the crontab of {}, which may start agent `{}` too, can be read",
+                    claim.host, claim.agent
+                ));
+            }
         }
         // Without the numbers, which are others at each tick.
         let fits = self.capacity.fits(document, claim, looked);

@@ -1,5 +1,6 @@
 //! Logs as they are now, straight from the hosts: what is new since they were last fetched, and on as it comes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::sync::{OnceCell, mpsc::UnboundedSender};
 use super::logs::Logs;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::remote::logs::{Book, Fetched, Mask, Piece, is_over};
+use crate::remote::logs::{Book, Cursor, Fetched, Mask, Piece, is_over};
 use crate::remote::probe::{Program, Report, parse};
 use crate::remote::sample::Run;
 use crate::ssh::exec::{Command, Ended};
@@ -59,6 +60,9 @@ pub struct Wish {
 pub enum Heard {
     /// New bytes.
     New(String, Vec<Piece>),
+    /// It does not have these logs any more, of runs that are over: how far they came from there. A tick may have fetched
+    /// the rest and cleaned up.
+    Gone(String, Vec<Cursor>),
     /// It does not answer any more, and why; it is tried again.
     Lost(String, String),
     /// It answers again.
@@ -89,7 +93,7 @@ enum Look {
 
 /// Fetches the logs of one host and tells of it, until there is nothing more or nobody listens.
 pub async fn follow(mut source: Source, wish: &Wish, fleet: &Fleet, masks: &Masks, tell: &UnboundedSender<Heard>) {
-    let (mut wait, mut lost, mut odd) = (WAIT, false, 0);
+    let (mut wait, mut lost, mut odd, mut first) = (WAIT, false, 0, true);
     let name = source.name.clone();
     while !tell.is_closed() {
         let mut looked = look(&source, wish, fleet).await;
@@ -106,7 +110,7 @@ pub async fn follow(mut source: Source, wish: &Wish, fleet: &Fleet, masks: &Mask
                     let _ = tell.send(Heard::Back(name.clone()));
                 }
                 wait = WAIT;
-                take(&mut source, wish, *report, masks, tell).await
+                take(&mut source, wish, *report, std::mem::take(&mut first), masks, tell).await
             }
             Look::Never(error) => Some(Heard::GaveUp(name.clone(), error)),
             Look::Lost(why) | Look::Odd(why) if !wish.follow => {
@@ -178,6 +182,7 @@ async fn take(
     source: &mut Source,
     wish: &Wish,
     report: Report,
+    first: bool,
     masks: &Masks,
     tell: &UnboundedSender<Heard>,
 ) -> Option<Heard> {
@@ -207,13 +212,20 @@ async fn take(
     };
     let run_of = run.as_ref().and_then(Option::as_ref);
     let withheld = fetched.bytes() > 0 && run_of.is_some_and(|run| !mask.covers(run.repo.as_deref()));
-    let pieces = source.book.take(fetched, &wish.logs.files, &runs, mask, Timestamp::now());
+    // Of one run the last look is the one that finds it ended, whatever it left behind.
+    let over = if wish.only.is_some() { has_ended } else { is_over };
+    let told: BTreeSet<_> = fetched.runs.iter().map(|part| (part.token.clone(), part.stream)).collect();
+    let pieces = source.book.take_until(over, fetched, &wish.logs.files, &runs, mask, Timestamp::now());
     let moved = pieces.iter().any(|piece| !piece.bytes.is_empty());
     if moved {
         let _ = tell.send(Heard::New(name.clone(), pieces));
     }
     if withheld {
         return give_up("what the run writes stays there while a secret of its repo cannot be read and hidden");
+    }
+    let gone = source.book.gone(over, &runs, &told, first && wish.only.is_none());
+    if !gone.is_empty() {
+        let _ = tell.send(Heard::Gone(name.clone(), gone));
     }
     if behind && moved {
         return Some(Heard::New(name, Vec::new()));

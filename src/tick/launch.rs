@@ -20,8 +20,9 @@ use crate::forge::Failure;
 use crate::forge::claim::{Before, Claimant};
 use crate::inventory::settings::Account;
 use crate::ledger::{Change, Document, Ledger, random_id};
-use crate::policy::claim::{self, Claim};
-use crate::policy::takeover;
+use crate::policy::claim::{self, Claim, Ending};
+use crate::policy::hold::Hold;
+use crate::policy::takeover::{self, Starts};
 use crate::remote::halt::Kind;
 use crate::remote::sample::{Run, Sample};
 
@@ -68,6 +69,8 @@ pub struct Launched {
     pub noted: Option<Error>,
     /// Why its issue still looks worked on, if it does although nothing runs.
     pub claimed: Option<Failure>,
+    /// What holds it, where it was cancelled before it began.
+    pub hold: Option<Hold>,
 }
 
 impl Wanted {
@@ -156,11 +159,20 @@ impl Order<'_> {
         self.fleet.release(&place.reach);
         // The issue first: once the task is free, it may be another run's.
         let claimed = match (before, &driven) {
-            (Some((claimant, before)), Driven::Held(_) | Driven::Never(_)) => claimant.unclaim(&before).await.err(),
+            (Some((claimant, before)), Driven::Held(_) | Driven::Never(_) | Driven::Over(Ending::Cancelled)) => {
+                claimant.unclaim(&before).await.err()
+            }
             _ => None,
         };
         let noted = note(&ledger, &task, &claim.token, &driven).await.err();
-        Ok(Launched { task, claim, driven, noted, claimed })
+        let hold = match driven {
+            Driven::Over(Ending::Cancelled) => {
+                let now = ledger.read().await.ok().flatten();
+                now.and_then(|(_, now)| held(&now, &self.model, &claim.host, &claim.agent, &claim.repo))
+            }
+            _ => None,
+        };
+        Ok(Launched { task, claim, driven, noted, claimed, hold })
     }
 
     /// Claims the issue on its forge, and notes that in the ledger: until then nobody else may begin the run.
@@ -196,16 +208,23 @@ impl Order<'_> {
         if let Some(why) = barred(document, &self.names(), &ids, host, &sample) {
             return Err(Error::failed(format!("{host}: {why}")));
         }
-        if let Some(why) = left(document, host) {
-            return Err(Error::failed(format!("{host}: {why}")));
-        }
-        if let Some(lines @ 1..) = takeover::started(&sample, &wanted.agent) {
-            let lines = if lines == 1 { "a line".to_owned() } else { format!("{lines} lines") };
-            return Err(Error::failed(format!(
-                "the crontab of {host} still starts agent `{}`, by {lines}",
-                wanted.agent
-            ))
-            .help(format!("`factory takeover {host}` shows and disables what starts it, reversibly")));
+        match takeover::starts(&sample, self.model.taken(), &wanted.agent) {
+            Starts::No => {}
+            Starts::By(lines) => {
+                let lines = if lines == 1 { "a line".to_owned() } else { format!("{lines} lines") };
+                return Err(Error::failed(format!(
+                    "the crontab of {host} still starts agent `{}`, by {lines}",
+                    wanted.agent
+                ))
+                .help(format!("`factory takeover {host}` shows and disables what starts it, reversibly")));
+            }
+            Starts::Unread => {
+                return Err(Error::failed(format!(
+                    "the crontab of {host} cannot be read, and may start agent `{}` too",
+                    wanted.agent
+                ))
+                .help(format!("`factory cron show {host}` tells why")));
+            }
         }
         if let Some(why) = replaced(document, &sample) {
             return Err(Error::failed(why).help("nothing is launched there until somebody says what became of it"));
@@ -219,6 +238,9 @@ impl Order<'_> {
         if document.lease.holder != self.me {
             return Err(Error::new(Exit::Locked, format!("`{}` leads now", document.lease.holder))
                 .help("run it on the machine that leads"));
+        }
+        if let Some(why) = left(document, &claim.host) {
+            return Err(Error::failed(format!("{}: {why}", claim.host)));
         }
         if let Some(hold) = held(document, &self.model, &claim.host, &claim.agent, &claim.repo) {
             let why = hold.reason.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();

@@ -162,3 +162,58 @@ fn a_launch_that_was_cut_off_before_its_issue_was_claimed_never_begins() {
     let token = factory.run(&LAUNCH).code(0).stdout;
     factory.run(&["stop", token.trim(), "--now"]).code(0);
 }
+
+/// Launches while nothing can be done on the host; once the issue is claimed, `meanwhile` is done and then its token is
+/// cancelled there, before the launch comes to it.
+fn cancelled_meanwhile(factory: &Factory, meanwhile: impl FnOnce()) -> super::support::Ended {
+    use super::support::{Ended, until};
+    use std::process::{Command, Stdio};
+    let home = factory.place.path("home/.factory");
+    let held = factory.place.path("held");
+    let script = format!("echo >{}; read x", held.display());
+    let mut other = Command::new("flock");
+    other.arg(home.join("guard.lock")).args(["sh", "-c", &script]);
+    let mut other = other.stdin(Stdio::piped()).spawn().unwrap();
+    until("the lock is held", || held.exists().then_some(()));
+    std::fs::remove_file(&held).unwrap();
+    let launch = factory.place.command(&LAUNCH).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let token = until("the claim", || {
+        let claims = super::order::document(&factory.place.state())?.claims;
+        claims.values().find(|claim| !claim.unclaimed).map(|claim| claim.token.clone())
+    });
+    meanwhile();
+    let run = home.join("runs").join(token);
+    std::fs::create_dir_all(&run).unwrap();
+    std::fs::write(run.join("started"), "cancelled 2026-03-12T13:18:47Z anna\n").unwrap();
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    Ended::from(launch.wait_with_output().unwrap(), &factory.place.path(""))
+}
+
+#[test]
+fn a_launch_that_is_cancelled_before_it_began_is_no_success_and_gives_its_issue_back() {
+    let factory = claimable();
+    let settings = std::fs::read_to_string(factory.place.path("inventory/factory.yml")).unwrap();
+    let patient = settings.replace("{kill_after: 1s}", "{kill_after: 1s, lock_wait: 2min, lock_stuck: 10min}");
+    factory.place.write("factory.yml", &patient);
+    for verb in ["halt", "resume"] {
+        factory.run(&[verb, "--host", "this", "--agent", "dev"]).code(0);
+    }
+    let told = cancelled_meanwhile(&factory, || {}).code(1);
+    assert!(told.stderr.contains("was cancelled before it began"), "{}", told.stderr);
+    assert!(told.stdout.is_empty(), "{}", told.stdout);
+    assert_eq!(issue_is(&factory), (words(&["backlog"]), words(&[])));
+    assert!(super::order::document(&factory.place.state()).unwrap().claims.is_empty());
+
+    let mut halt = None;
+    let told = cancelled_meanwhile(&factory, || {
+        let command = factory.place.command(&["halt", "--host", "this", "--agent", "dev"]).spawn().unwrap();
+        halt = Some(command);
+        let held = || (!super::order::holds(&factory.place.state()).is_empty()).then_some(());
+        super::support::until("the hold", held);
+    });
+    assert!(halt.unwrap().wait().unwrap().success());
+    let told = told.code(6);
+    assert!(told.stderr.contains("before it began on this: held: agent dev on this"), "{}", told.stderr);
+    assert_eq!(issue_is(&factory), (words(&["backlog"]), words(&[])));
+}

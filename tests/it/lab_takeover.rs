@@ -274,6 +274,35 @@ fn a_log_that_has_grown_is_turned_over() {
 }
 
 #[test]
+fn a_takeover_whose_result_cannot_be_seen_is_no_success() {
+    let place = super::support::Place::this_machine();
+    place.write("factory.yml", &super::support::calm("agents: {dev: {match: no-such-poll.sh, command: [dev]}}\n"));
+    // Its table can be read once, and not again.
+    let calls = place.path("calls");
+    let text = format!(
+        "#!/bin/sh\n[ ! -e {0} ] || {{ echo x >>{0}; [ $(wc -l <{0}) -le 1 ] || {{ echo You may not >&2; exit 1; }}; }}\n",
+        calls.display()
+    );
+    super::support::program_file(&place.path("bin/crontab"), &text);
+    let path = format!("{}:{}", place.path("bin").display(), std::env::var("PATH").unwrap());
+    let run = |args: &[&str]| {
+        let output = place.command(args).env("PATH", &path).output().unwrap();
+        super::support::Ended::from(output, &place.path(""))
+    };
+    run(&["leave", "-l", "this", "--yes"]).code(0);
+    std::fs::write(&calls, "").unwrap();
+    let told = run(&["takeover", "this", "--yes"]).code(1).stderr;
+    assert!(
+        told.contains("this: whether its crontab still starts them is not known: crontab -l: You may not"),
+        "{told}"
+    );
+    run(&["leave", "-l", "this", "--yes"]);
+    std::fs::remove_file(&calls).unwrap();
+    run(&["leave", "-l", "this", "--yes"]);
+    run(&["takeover", "this", "--yes"]).code(0);
+}
+
+#[test]
 fn backups_are_listed_and_put_back() {
     let Some(lab) = lab(1, super::cron_holds::SETTINGS) else { return };
     let host = lab.host(0);

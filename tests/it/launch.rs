@@ -8,7 +8,7 @@ use factory::policy::claim::{self, Claim};
 use jiff::Timestamp;
 
 use super::order;
-use super::support::{Ended, Place, calm, nowhere, until};
+use super::support::{Ended, Place, calm, nowhere, program_file, until};
 
 /// An agent that says that it began, and goes on as its last argument says.
 const AGENT: &str = r#"
@@ -635,4 +635,62 @@ fn a_host_whose_lock_is_held_frees_no_task_and_an_old_token_does() {
     assert!(!works.document().claims.contains_key(&task), "{}", works.events());
     assert!(works.events().contains("was cancelled before it began: its day is more than 14 days ago"));
     assert!(works.began().iter().all(|line| !line.starts_with(&old.token)));
+}
+
+#[test]
+fn beside_a_crontab_that_cannot_be_read_nothing_is_launched() {
+    let works = Works::new();
+    let settings = std::fs::read_to_string(works.0.path("inventory/factory.yml")).unwrap();
+    works.0.write("factory.yml", &settings.replace("dev: {command:", "dev: {match: no-such-poll.sh, command:"));
+    // A daemon goes by a table whether its owner may read it or not.
+    let table = works.0.path("table");
+    let text = format!("#!/bin/sh\ncat {} 2>/dev/null || {{ echo You may not >&2; exit 1; }}\n", table.display());
+    program_file(&works.0.path("bin/crontab"), &text);
+    let path = format!("{}:{}", works.0.path("bin").display(), std::env::var("PATH").unwrap());
+    let run =
+        |args: &[&str]| Ended::from(works.0.command(args).env("PATH", &path).output().unwrap(), &works.0.path(""));
+    let launch = ["launch", "--host", "one", "--repo", "harb", "--agent", "dev", "--issue", "12", "--", "quick"];
+    let refused = run(&launch).code(1).stderr;
+    assert!(refused.contains("the crontab of one cannot be read"), "{refused}");
+    // Of which no line is known starts all the same.
+    run(&["launch", "--host", "one", "--repo", "harb", "--agent", "review", "--", "quick"]).code(0);
+    let (task, made) = left_behind(7, false);
+    works.claim(&task, &made);
+    run(&["run", "-l", "one"]).code(0);
+    assert!(works.document().claims.contains_key(&task));
+    let told = "waits to be begun until the crontab of one, which may start agent `dev` too, can be read";
+    assert!(works.events().contains(told), "{}", works.events());
+    until("the review", || (works.began().len() == 1).then_some(()));
+
+    std::fs::write(&table, "* * * * * sh no-such-poll.sh\n").unwrap();
+    let refused = run(&launch).code(1).stderr;
+    assert!(refused.contains("still starts agent `dev`"), "{refused}");
+    std::fs::write(&table, "").unwrap();
+    run(&["run", "-l", "one"]).code(0);
+    until("what waited", || works.began().iter().any(|line| line.starts_with(&made.token)).then_some(()));
+    run(&launch).code(0);
+}
+
+#[test]
+fn a_host_that_is_left_while_its_launch_is_under_way_begins_nothing() {
+    let works = Works::new();
+    works.run(&["run", "-l", "one"]).code(0);
+    // A launch reads its secrets when it has read the ledger, and before it claims.
+    let (asked, go) = (works.0.path("asked"), works.0.path("go"));
+    let script = format!(": >{}; until [ -e {} ]; do sleep 0.01; done; echo kept", asked.display(), go.display());
+    let repos = std::fs::read_to_string(works.0.path("inventory/repos.yml")).unwrap();
+    let slow = format!("KEPT: {{command: [sh, -c, '{script}']}}");
+    works.0.write("repos.yml", &repos.replace("KEPT: {file: kept}", &slow));
+    works.run(&["inventory", "allow", "inventory"]).code(0);
+    let mut command = works
+        .0
+        .command(&["launch", "--host", "one", "--repo", "harb", "--agent", "dev", "--issue", "12", "--", "quick"]);
+    let launch = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    until("its secrets are asked for", || asked.exists().then_some(()));
+    assert!(works.document().claims.is_empty());
+    works.run(&["leave", "-l", "one", "--yes"]).code(0);
+    std::fs::write(&go, "").unwrap();
+    let ended = Ended::from(launch.wait_with_output().unwrap(), &works.0.path("")).code(1);
+    assert!(ended.stderr.contains("one: it was left by"), "{}", ended.stderr);
+    assert!(works.began().is_empty() && works.document().claims.is_empty());
 }

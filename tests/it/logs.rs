@@ -237,6 +237,101 @@ fn following_one_run_ends_with_it_and_gives_what_it_wrote() {
     assert_eq!(told.stderr, b"the end\n");
 }
 
+fn signal(child: &std::process::Child, signal: rustix::process::Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
+}
+
+/// A run that is followed, by these words and from its first line on, and ends while who follows does nothing; ticks have
+/// fetched it and cleaned up there, `meanwhile` is done, and then who follows goes on. How that ended, without the line.
+fn ended_meanwhile(place: &Place, args: &[&str], line: &str, meanwhile: impl FnOnce()) -> Output {
+    use std::io::Read as _;
+    let running = Running::new(place, TOKEN);
+    write(file(place, TOKEN, "out.log"), "one\n");
+    write(file(place, TOKEN, "err.log"), "");
+    let mut command = factory(place, args);
+    let mut following = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(following.stdout.take().unwrap());
+    let mut first = String::new();
+    out.read_line(&mut first).unwrap();
+    assert_eq!(first, line);
+    signal(&following, rustix::process::Signal::STOP);
+    // A look that was under way has seen nothing of what comes now.
+    let stat = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    until("its last look is over", || {
+        let pid = following.id().to_string();
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        let children = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+        let all = children.collect::<String>();
+        let over = |child: &str| stat(child).is_empty() || stat(child).contains(") Z ");
+        (stat(&pid).contains(") T ") && all.split_whitespace().all(over)).then_some(())
+    });
+    append(file(place, TOKEN, "out.log"), b"two\n");
+    append(file(place, TOKEN, "err.log"), b"the end\n");
+    end(place, TOKEN);
+    drop(running);
+    until("the ticks that fetch it and clean up", || {
+        run(place, &["run", "-q"]).code(0);
+        (!file(place, TOKEN, "out.log").exists()).then_some(())
+    });
+    meanwhile();
+    signal(&following, rustix::process::Signal::CONT);
+    if !args.contains(&TOKEN) {
+        let mut more = String::new();
+        out.read_line(&mut more).unwrap();
+        signal(&following, rustix::process::Signal::INT);
+        let told = following.wait_with_output().unwrap();
+        return Output { stdout: more.into_bytes(), ..told };
+    }
+    let mut rest = Vec::new();
+    out.read_to_end(&mut rest).unwrap();
+    Output { stdout: rest, ..following.wait_with_output().unwrap() }
+}
+
+#[test]
+fn what_a_tick_fetches_and_takes_away_is_followed_all_the_same() {
+    let told = ended_meanwhile(&place(), &["logs", "-f", TOKEN], "one\n", || {});
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!((text(&told.stdout), text(&told.stderr)), ("two\n".into(), "the end\n".into()));
+    assert_eq!(told.status.code(), Some(0));
+    let told = ended_meanwhile(&place(), &["logs", "-f", "--stream", "out"], "this harb-12 | one\n", || {});
+    assert_eq!(text(&told.stdout), "this harb-12 | two\n", "{}", text(&told.stderr));
+    // What is kept nowhere is told.
+    let place = place();
+    let lost = || std::fs::remove_dir_all(place.state()).unwrap();
+    let told = ended_meanwhile(&place, &["logs", "-f", TOKEN], "one\n", lost);
+    let stderr = text(&told.stderr);
+    assert!(told.status.code() == Some(1) && told.stdout.is_empty(), "{stderr}");
+    assert!(stderr.contains("has no log `out`") && stderr.contains("behind the first 4 bytes is not kept"), "{stderr}");
+}
+
+#[test]
+fn the_last_byte_of_a_run_that_left_something_behind_is_shown() {
+    let place = place();
+    place.write("repos.yml", "repos: {harb: {slug: a/b, token: {file: token}}}\n");
+    place.write("token", "hunter2-s3cret\n");
+    std::fs::set_permissions(place.path("inventory/token"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .unwrap();
+    ended(&place, TOKEN, b"hunter2-s3cret push h", b"oh");
+    write(file(&place, TOKEN, "tree.lock"), "");
+    let mut lock = Command::new("flock");
+    lock.arg(file(&place, TOKEN, "tree.lock")).args(["sh", "-c", "echo held; read x"]);
+    let mut left = lock.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(left.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let state = run(&place, &["probe", "-o", "json"]).code(0).json()["samples"][0]["runs"][0]["state"].clone();
+    assert_eq!(state, "DONE 0 LEFTOVER");
+    for args in [&["logs", "-f", TOKEN][..], &["logs", TOKEN]] {
+        let told = run(&place, args).code(0);
+        assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("************** push h", "oh"), "{args:?}");
+    }
+    // What is kept waits for what may come, and is not fetched twice.
+    run(&place, &["run", "-q"]).code(0);
+    drop(left.stdin.take());
+    left.wait().unwrap();
+    run(&place, &["run", "-q"]).code(0);
+    assert_eq!(run(&place, &["logs", "--offline", TOKEN]).code(0).stdout, "************** push h");
+}
+
 #[test]
 fn following_all_shows_what_comes_until_it_is_interrupted_or_nobody_reads() {
     let place = place();
@@ -351,6 +446,37 @@ fn secrets_are_neither_kept_nor_shown() {
         let bytes = std::fs::read(place.state().join(name)).unwrap_or_default();
         assert!(!bytes.windows(6).any(|window| window == b"s3cret"), "{name}");
     }
+}
+
+#[test]
+fn no_part_of_a_secret_is_shown_of_a_long_last_line_nor_of_a_command_line() {
+    const SECRET: &str = "hunter2-s3cret-of-many-characters";
+    let place = place();
+    place.write("factory.yml", &calm("agents: {old: {class: dev, start: cron, match: no-such-poll.sh}}\n"));
+    place.write("repos.yml", "repos: {harb: {slug: a/b, token: {file: token}}}\n");
+    place.write("token", &format!("{SECRET}\n"));
+    std::fs::set_permissions(place.path("inventory/token"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .unwrap();
+    // Across the two places where a line is cut: 1000 bytes before its end, and its character 200.
+    for (name, begin, behind) in [("far", 0, 980), ("near", 190, 300), ("both", 0, 1000 - 8), ("short", 190, 20)] {
+        let line = format!("{}{SECRET}{}\n", "x".repeat(begin), "y".repeat(behind - 1));
+        ended(&place, &format!("20260312-{name}"), format!("before\n{line}").as_bytes(), b"");
+    }
+    let command = format!("echo up; read x; : no-such-poll.sh {} {SECRET}", "z".repeat(140));
+    let mut agent = Command::new("setsid");
+    agent.args(["sh", "-c", &command]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut agent = agent.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(agent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    for args in [&["ps", "--all"][..], &["ps", "--all", "-o", "json"]] {
+        let shown = run(&place, args).code(0).stdout;
+        assert!(shown.contains("****") && shown.contains("yyy") && shown.contains("zzz"), "{shown}");
+        let parts = || (0..=SECRET.len() - 4).map(|at| &SECRET[at..at + 4]);
+        let part = parts().find(|part| shown.contains(part));
+        assert_eq!(part, None, "{shown}");
+    }
+    drop(agent.stdin.take());
+    agent.wait().unwrap();
 }
 
 #[test]

@@ -155,6 +155,7 @@ proptest! {
             let mut told = answer(&text);
             for run in told.runs.iter_mut().flatten() {
                 let last = run.last.take().unwrap_or_default();
+                run.said = None;
                 prop_assert!(last.chars().count() <= 200 && !last.chars().any(char::is_control), "{:?}", last);
             }
             for one in told.matched.iter_mut().flatten() {
@@ -162,7 +163,7 @@ proptest! {
                 prop_assert!(command.chars().count() <= 200 && !command.chars().any(char::is_control), "{:?}", command);
             }
             let mut plain = answer("x");
-            plain.runs.iter_mut().flatten().for_each(|run| run.last = None);
+            plain.runs.iter_mut().flatten().for_each(|run| (run.last, run.said) = (None, None));
             plain.matched.iter_mut().flatten().for_each(|one| one.command.clear());
             prop_assert_eq!(told, plain);
         }

@@ -489,6 +489,13 @@ fn what_is_over_is_forgotten_in_time_and_never_launched_again() {
         assert_eq!((runs.state(&one), runs.state(&gone)), ("DONE 0".into(), "CANCELLED".into()), "{shell:?}");
         assert_eq!(told(&runs.launch(script(&one, "echo x >>began"))), (Word::Exists, "DONE 0"), "{shell:?}");
         assert_eq!(gc(&runs, vec![]), "unchanged", "{shell:?}");
+        // However much was fetched: more than an environment or an argument takes.
+        let many = token();
+        runs.launch(script(&many, "echo abc"));
+        runs.ended(&many);
+        let others = (0..6000).map(|i| (format!("{}-{i:012}", day(0)), 1_000_000, 1_000_000));
+        gc(&runs, others.chain([(many.clone(), 4, 0)]).collect());
+        assert!(!logs(&runs, &many), "{shell:?}");
         // Never fetched, and old.
         runs.0.numbers.keep_logs = Span(Duration::ZERO);
         runs.0.numbers.keep_runs = Span(Duration::ZERO);
@@ -518,7 +525,7 @@ fn what_is_over_is_forgotten_in_time_and_never_launched_again() {
             std::fs::read_dir(runs.at("runs")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         let mut want: Vec<std::ffi::OsString> =
-            [&one, &other, &alive, &gone].into_iter().map(|token| token.clone().into()).collect();
+            [&one, &other, &alive, &gone, &many].into_iter().map(|token| token.clone().into()).collect();
         want.push("another-thing".into());
         want.sort();
         assert_eq!(left, want, "{shell:?}");
@@ -526,6 +533,23 @@ fn what_is_over_is_forgotten_in_time_and_never_launched_again() {
             assert_eq!(told(&runs.launch(script(&old(name), "echo x >>began"))).0, Word::Stale, "{shell:?}");
         }
         assert_eq!(std::fs::read_to_string(runs.dir.path().join("began")).unwrap(), "x\n", "{shell:?}");
+    }
+}
+
+#[test]
+fn a_look_through_the_runs_that_was_not_made_whole_is_no_clean_one() {
+    // BusyBox starts its own awk, whatever is in PATH.
+    for shell in Shell::all().into_iter().filter(|shell| *shell != Shell::BusyBox) {
+        let runs = Runs::new(shell);
+        let one = token();
+        runs.launch(script(&one, "echo abc"));
+        runs.ended(&one);
+        let awk = runs.dir.path().join("bin/awk");
+        let text = "#!/bin/sh\ncase $* in *keep_runs=*) exit 126 ;; esac\nexec /usr/bin/awk \"$@\"\n";
+        super::support::program_file(&awk, text);
+        let answer = runs.op(7, Op::Gc { fetched: vec![(one.clone(), 4, 0)] });
+        assert_eq!((answer.word, answer.detail.as_str()), (Word::Failed, "cannot look through the runs"), "{shell:?}");
+        assert!(runs.run(&one, "out.log").is_some(), "{shell:?}");
     }
 }
 

@@ -444,21 +444,26 @@ runs_gc() {
   today
   seconds=$(t date +%s)
   number "$seconds" 12 || answer failed 'date does not tell the time'
-  for one in $(
+  # What was fetched is no part of an environment nor of arguments, which have a bound: hosts keep thousands of runs. Only a
+  # list with its end is one.
+  list=$(
     cd "$home/runs" || exit
     set +f
-    export fetched
-    t stat -c '%Y %s %n' -- * */started */empty */rc */out.log */err.log 2>/dev/null |
-      t awk -v today="$day" -v now="$seconds" -v stale="$stale" -v keep_logs="$keep_logs" -v keep_runs="$keep_runs" '
+    {
+      printf '%s\n' "$fetched" .
+      for one in '' /started /empty /rc /out.log /err.log; do
+        t stat -c '%Y %s %n' -- *$one 2>/dev/null
+        [ $? -le 1 ] || exit
+      done
+      printf '.\n'
+    } | t awk -v today="$day" -v now="$seconds" -v stale="$stale" -v keep_logs="$keep_logs" -v keep_runs="$keep_runs" '
       function day_of(t,   y, m, d) {
         y = substr(t, 1, 4) + 0; m = substr(t, 5, 2) + 0; d = substr(t, 7, 2) + 0
         if (m <= 2) { y--; m += 12 }
         return 365 * y + int(y / 4) - int(y / 100) + int(y / 400) + int((153 * (m - 3) + 2) / 5) + d
       }
-      BEGIN {
-        n = split(ENVIRON["fetched"], line, "\n")
-        for (i = 1; i <= n; i++) if (split(line[i], w, " ") == 3) { out[w[1]] = w[2]; err[w[1]] = w[3] }
-      }
+      $0 == "." { marks++; next }
+      !marks { if (NF == 3) { out[$1] = $2; err[$1] = $3 }; next }
       NF == 3 && $3 ~ /^[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]-[A-Za-z0-9._-]+(\/(started|empty|rc|out\.log|err\.log))?$/ {
         split($3, w, "/"); at[w[1], w[2]] = $1; size[w[1], w[2]] = $2; token[w[1]] = 1
       }
@@ -474,8 +479,17 @@ runs_gc() {
               print t
           }
         }
+        if (marks > 1) print "."
       }'
-  ); do
+  )
+  case $nl$list in
+  *"$nl".) ;;
+  *)
+    fail 'cannot look through the runs'
+    list=
+    ;;
+  esac
+  for one in ${list%.}; do
     unchanged=
     case $one in
     */)

@@ -128,6 +128,20 @@ impl Book {
         mask: &Mask,
         now: Timestamp,
     ) -> Vec<Piece> {
+        self.take_until(is_over, fetched, files, runs, mask, now)
+    }
+
+    /// The same for who looks no more at a run for which `over` holds: what is held back of it since it may begin a secret
+    /// comes too.
+    pub fn take_until(
+        &mut self,
+        over: fn(&Run) -> bool,
+        fetched: Fetched,
+        files: &[External],
+        runs: &[Run],
+        mask: &Mask,
+        now: Timestamp,
+    ) -> Vec<Piece> {
         let mut pieces = Vec::new();
         if fetched.terminal {
             return pieces;
@@ -135,7 +149,7 @@ impl Book {
         let mut whole: BTreeMap<String, bool> = BTreeMap::new();
         for part in fetched.runs {
             let run = runs.iter().find(|run| run.token == part.token);
-            let over = run.is_some_and(is_over);
+            let over = run.is_some_and(over);
             let token = part.token.clone();
             let complete = self.take_run(part, run, &fetched.of, over, mask, &mut pieces);
             let known = whole.entry(token).or_insert(over);
@@ -236,6 +250,40 @@ impl Book {
         cursor.head = head.or(cursor.head.take());
         pieces.push(Piece { cursor: cursor.clone(), offset, bytes });
         Some(())
+    }
+
+    /// The streams of runs for which `over` holds that a host does not have any more: it told nothing of them, only of those
+    /// in `told`. Each is given once, as far as it has been fetched; of runs that nobody has begun to fetch none on the `first`
+    /// look.
+    pub fn gone(
+        &mut self,
+        over: fn(&Run) -> bool,
+        runs: &[Run],
+        told: &BTreeSet<(String, Stream)>,
+        first: bool,
+    ) -> Vec<Cursor> {
+        let mut gone = Vec::new();
+        // What never began has no logs.
+        for run in runs.iter().filter(|run| over(run) && !run.state.starts_with("CANCELLED")) {
+            let key = |stream: Stream| (run.token.clone(), stream.word().to_owned());
+            let begun = [Stream::Out, Stream::Err].into_iter().any(|stream| self.logs.contains_key(&key(stream)));
+            for stream in [Stream::Out, Stream::Err] {
+                if told.contains(&(run.token.clone(), stream)) {
+                    continue;
+                }
+                let generations = self.logs.entry(key(stream)).or_default();
+                if generations.is_empty() {
+                    let (token, stream) = key(stream);
+                    let (agent, repo) = (run.agent.clone(), run.repo.clone());
+                    generations.push(Cursor { token, stream, agent, repo, ..Cursor::default() });
+                }
+                for cursor in generations.iter_mut().filter(|cursor| !cursor.done) {
+                    cursor.done = true;
+                    gone.extend((begun || !first).then(|| cursor.clone()));
+                }
+            }
+        }
+        gone
     }
 
     /// Strikes out the runs that a host does not have any more, and says which.

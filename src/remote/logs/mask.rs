@@ -69,6 +69,29 @@ impl Mask {
         bytes.truncate(keep);
     }
 
+    /// `text`, a line or the part of one, with every secret hidden, also the greater part of one at its end; of one that
+    /// begins before `text` or goes on behind it (`cut`) any part, and so the whole of a `text` that stands in the middle of one.
+    pub fn hide_part(&self, text: &str, cut_before: bool, cut_behind: bool) -> String {
+        // What a cut left of a character.
+        let text = if cut_before { text.trim_start_matches('\u{fffd}') } else { text };
+        let mut bytes = text.as_bytes().to_vec();
+        let length = bytes.len();
+        let rest = |secret: &[u8]| {
+            let most = length.min(secret.len().saturating_sub(1));
+            (1..=most).rev().find(|rest| text.as_bytes().get(..*rest).is_some_and(|begin| secret.ends_with(begin)))
+        };
+        let before = if cut_before { self.values().filter_map(rest).max().unwrap_or_default() } else { 0 };
+        let begun = self.values().map(|secret| begun(text.as_bytes(), secret)).max().unwrap_or_default();
+        let behind = if cut_behind { begun } else { 0 };
+        let inside = |secret: &[u8]| length >= SHORTEST && occurrences(secret, text.as_bytes()).next().is_some();
+        let all = self.values().any(inside);
+        self.hide(&mut bytes, false);
+        let hidden = if all { 0..length } else { 0..before };
+        bytes.get_mut(hidden).into_iter().for_each(|part| part.fill(b'*'));
+        bytes.get_mut(length - behind..).into_iter().for_each(|part| part.fill(b'*'));
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     fn values(&self) -> impl Iterator<Item = &[u8]> {
         self.secrets.iter().map(|secret| secret.expose_secret().as_bytes())
     }
@@ -130,6 +153,24 @@ mod tests {
         mask.hide(&mut part, true);
         assert_eq!(part.len(), length);
         assert!(part.iter().all(|byte| *byte == b'*'));
+    }
+
+    #[test]
+    fn of_a_part_of_a_line_no_part_of_a_secret_is_shown() {
+        let mask = mask(&["hunter2-s3cret"]);
+        for (text, before, behind, want) in [
+            ("a hunter2-s3cret b", false, false, "a ************** b"),
+            ("3cret said hunt", false, false, "3cret said hunt"),
+            ("3cret said hunt", true, false, "***** said hunt"),
+            ("t said hunt", true, true, "* said ****"),
+            ("3cret said hunter2-", true, false, "***** said ********"),
+            ("\u{fffd}3cret", true, false, "*****"),
+            ("ter2-s3", true, true, "*******"),
+            ("ter2-s3", false, false, "*******"),
+            ("", true, true, ""),
+        ] {
+            assert_eq!(mask.hide_part(text, before, behind), want, "{text} {before} {behind}");
+        }
     }
 
     proptest! {

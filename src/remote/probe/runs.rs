@@ -7,14 +7,11 @@ use jiff::Timestamp;
 
 use super::super::form::{is_plain, is_token, legible, number, printable, run, shown};
 use super::super::halt::decode;
-use super::super::sample::{Matched, Run};
+use super::super::sample::{MAX_LINE, Matched, Run, Said};
 use super::parse::{Answer, only};
 
 /// So many processes that match are told one by one; of more the number alone is known.
 const MAX_MATCHED: u64 = 256;
-
-/// Longest last line and command line, in characters.
-const MAX_LINE: usize = 200;
 
 /// A clock tick of the kernel's, as it counts for programs on every architecture in use, in milliseconds.
 const TICK_MS: u64 = 10;
@@ -24,7 +21,7 @@ struct Told<'a>(HashMap<&'static str, HashMap<&'a str, Vec<&'a str>>>);
 
 impl<'a> Told<'a> {
     fn new(answer: &Answer<'a>) -> Told<'a> {
-        let keys = ["spec", "started", "over", "stop", "oom", "tree", "last", "file"];
+        let keys = ["spec", "started", "over", "stop", "oom", "tree", "last", "tail", "file"];
         let by_token = |key: &'static str| {
             let mut lines: HashMap<&str, Vec<&str>> = HashMap::new();
             for value in answer.all(key) {
@@ -100,8 +97,12 @@ impl<'a> Told<'a> {
                 run.cpu_ms = ticks.checked_mul(TICK_MS);
             }
         }
-        let last = ["out.log", "err.log"].map(|log| self.one("last", &format!("{token}/{log}")));
-        run.last = last.into_iter().flatten().map(|line| shown(line, MAX_LINE)).find(|line| !line.is_empty());
+        let logs = ["out.log", "err.log"].map(|log| format!("{token}/{log}"));
+        let said = |key| logs.iter().filter_map(|log| self.one(key, log)).find(|line| !shown(line, 1).is_empty());
+        run.said = said("last")
+            .or_else(|| said("tail"))
+            .map(|line| Said { line: line.to_owned(), cut: said("last").is_none() });
+        run.last = run.said.as_ref().map(|said| shown(&said.line, MAX_LINE));
     }
 }
 
@@ -202,6 +203,7 @@ mod tests {
             critical: Some(true),
             stopping: Some("anna b".into()),
             last: Some("ok  12 of 30".into()),
+            said: Some(Said { line: "\u{1b}[32mok\u{1b}[0m\t 12 of 30".into(), cut: false }),
             rss: Some(2 << 20),
             oom_kills: Some(3),
             out: Some(13),

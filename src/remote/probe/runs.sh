@@ -40,12 +40,13 @@ kills() {
   [ -f "$2/oom" ] && [ -r "$2/oom" ] && IFS= read -r l <"$2/oom" && printf 'oom %s %s\n' "$1" "$l"
 }
 
-# lasts: the last line of each of `tails`, by one tail and one awk for all of them
+# lasts: the last line of each of `tails`, by one tail and one awk for all of them; as `tail` where it may have begun before
 lasts() {
   (cd "$home/runs" && exec tail -c 1000 /dev/null $tails) | tr '\000' ' ' | awk -v x="$x" '
     function ends() {
-      if (line != "") print "last", name, line
+      if (line != "") print (at == 1 && bytes >= 1000 ? "tail" : "last"), name, line
       line = ""
+      lines = bytes = 0
     }
     BEGIN { heading = "==> " x; h = length(heading) }
     substr($0, 1, h) == heading && / <==$/ {
@@ -53,7 +54,8 @@ lasts() {
       name = substr($0, h + 1, length($0) - h - 4)
       next
     }
-    name != "" && /[^ \t\r]/ { line = $0 }
+    name != "" { lines++; bytes += length($0) + 1 }
+    name != "" && /[^ \t\r]/ { line = $0; at = lines }
     END { ends() }'
 }
 
