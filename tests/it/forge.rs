@@ -381,11 +381,9 @@ async fn each_way_of_giving_no_answer_is_unknown_and_says_why() {
 
 #[tokio::test]
 async fn a_host_that_is_not_there_or_speaks_no_tls_says_so() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let gone = listener.local_addr().unwrap();
-    drop(listener);
+    let (_kept, port) = super::sshd::closed_port();
     let of = |address: &str| Forgejo::new(client(&Host::new(&url(address), limits()).unwrap(), "good"));
-    let failure = failed(of(&format!("http://{gone}")).version()).await;
+    let failure = failed(of(&format!("http://127.0.0.1:{port}")).version()).await;
     assert!(matches!(&failure.why, Why::Down { why: Outage::Connect(said) } if said.contains("refused")), "{failure}");
     let failure = of("http://no-such-host.invalid").version().await.unwrap_err();
     // A resolver that does not answer is a time-out.

@@ -98,7 +98,7 @@ impl Tls {
             echo subjectAltName=IP:127.0.0.1 >ext
             openssl x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out cert.pem
             cat cert.pem key.pem >both.pem");
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = super::sshd::free_port();
         let to = format!("TCP:{}", server.address.trim_start_matches("http://"));
         let listen = format!("OPENSSL-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork,cert=both.pem,verify=0");
         let child = std::process::Command::new("socat").args([listen, to]).current_dir(&dir).spawn().unwrap();

@@ -173,9 +173,13 @@ pub fn closed_port() -> (tokio::net::TcpSocket, u16) {
     (socket, port)
 }
 
-/// A port on which nobody listens now.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+/// A port on which nobody listens now, for a program that is about to. What another thread is just starting keeps the socket
+/// for a moment longer: one that never listened is in nobody's way.
+pub fn free_port() -> u16 {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    socket.local_addr().unwrap().port()
 }
 
 /// The real ssh with strict checking against the host keys in `known_hosts` alone; no key to log in with.

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -52,12 +53,14 @@ impl Delay {
             network.enter();
             for near in socket.incoming() {
                 if end.load(Ordering::SeqCst) {
-                    return;
+                    break;
                 }
                 let Ok(near) = near else { continue };
                 let (end, streams) = (end.clone(), streams.clone());
                 std::thread::spawn(move || join(near, host, late, &end, &streams));
             }
+            // To let go of it is not enough: what another thread is just about to start has it too, for a moment.
+            let _ = TcpStream::from(OwnedFd::from(socket)).shutdown(Shutdown::Both);
         };
         let listener = Some(std::thread::spawn(accept));
         Delay { network, listens, ended, open, listener }
