@@ -54,6 +54,15 @@ impl Place {
         Some(place)
     }
 
+    /// One host that is well, with a dev agent at work.
+    pub fn at_work() -> Option<Place> {
+        let place = Place::new(1)?;
+        place.settle();
+        place.launch("h1", "dev");
+        until("it works", || lives(place.host(0), "dev") >= 2);
+        Some(place)
+    }
+
     /// A host that is cut off costs three seconds from now on.
     fn hurry(&self) {
         let settings = SETTINGS.replace("connect: 15s", "connect: 3s");
@@ -211,11 +220,8 @@ fn what_is_short_is_held_and_stopped_by_degrees_and_comes_back_in_the_reverse_or
 
 #[test]
 fn what_waits_for_memory_is_short_of_it_and_what_only_gets_slower_holds_and_stops_nobody() {
-    let Some(place) = Place::new(1) else { return };
+    let Some(place) = Place::at_work() else { return };
     let host = place.host(0);
-    place.settle();
-    place.launch("h1", "dev");
-    until("it works", || lives(host, "dev") >= 2);
     let line =
         |kind: &str, short: f64, long: f64| format!("{kind} avg10={short:.2} avg60={long:.2} avg300=0.00 total=0\n");
     let waits = |name: &str, some: f64, full: f64| {
@@ -400,11 +406,8 @@ fn a_reboot_in_the_middle_of_a_halt_changes_nothing_about_it() {
 
 #[test]
 fn a_full_disk_of_the_controllers_stops_neither_halts_nor_stops_and_is_made_up_for() {
-    let Some(place) = Place::new(1) else { return };
+    let Some(place) = Place::at_work() else { return };
     let host = place.host(0);
-    place.settle();
-    place.launch("h1", "dev");
-    until("dev works", || lives(host, "dev") >= 2);
     // The state goes to a small disk of its own, with all that was known; no room is left on it, nor a reserve.
     let script = "cd ~/.local/state/factory && rm -f lab/reserve && cp -a lab kept && mount -t tmpfs -o size=3m tmpfs lab && \
                   cp -a kept/. lab/ && cat /dev/zero >lab/filler; :";
@@ -477,11 +480,8 @@ fn where_nothing_can_be_written_the_looks_of_one_tick_still_stop_one_agent_a_min
 
 #[test]
 fn without_a_ledger_what_tightens_goes_on_and_is_merged_once_there_is_one_again() {
-    let Some(place) = Place::new(1) else { return };
+    let Some(place) = Place::at_work() else { return };
     let host = place.host(0);
-    place.settle();
-    place.launch("h1", "dev");
-    until("dev works", || lives(host, "dev") >= 2);
     let (ledger, kept) = (state(&place.lab).join("ledger.db"), state(&place.lab).join("kept"));
     std::fs::copy(&ledger, &kept).unwrap();
     std::fs::write(&ledger, "this is no ledger any more").unwrap();

@@ -4,15 +4,6 @@ use super::lab::Machine;
 use super::lab_halt::factory;
 use super::lab_pressure::{Place, lives, modes, until};
 
-/// A host with an agent at work.
-fn place() -> Option<Place> {
-    let place = Place::new(1)?;
-    place.settle();
-    place.launch("h1", "dev");
-    until("it works", || lives(place.host(0), "dev") >= 2);
-    Some(place)
-}
-
 /// Writes so many KiB more into the small disk.
 fn fill(host: &Machine, kib: u32) {
     host.done(&format!("head -c {kib}k /dev/zero >>/srv/log"));
@@ -20,7 +11,7 @@ fn fill(host: &Machine, kib: u32) {
 
 #[test]
 fn who_fills_a_disk_is_stopped_though_nothing_is_written_just_then() {
-    let Some(place) = place() else { return };
+    let Some(place) = Place::at_work() else { return };
     let host = place.host(0);
     host.small_disk("/srv", "16m");
     let hosts = place.lab.home().join("inventory/hosts.yml");
@@ -38,7 +29,7 @@ fn who_fills_a_disk_is_stopped_though_nothing_is_written_just_then() {
 
 #[test]
 fn a_kill_for_want_of_memory_just_seen_still_asks_for_a_stop() {
-    let Some(place) = place() else { return };
+    let Some(place) = Place::at_work() else { return };
     let host = place.host(0);
     let killed = |times: u32| host.set("vmstat", &format!("pswpin 0\npgmajfault 7\noom_kill {times}\n"));
     // Each tick sees another kill; none comes between a tick's two looks.
@@ -51,7 +42,7 @@ fn a_kill_for_want_of_memory_just_seen_still_asks_for_a_stop() {
 
 #[test]
 fn a_stop_that_was_not_begun_does_not_use_up_the_minute() {
-    let Some(place) = place() else { return };
+    let Some(place) = Place::at_work() else { return };
     let host = place.host(0);
     // Where /root/fail is, the second command from then on fails, once.
     host.login_shell(
